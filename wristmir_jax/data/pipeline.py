@@ -1,0 +1,179 @@
+"""Grain pipeline: records -> batches of arrays that the training step takes."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import grain
+import numpy as np
+
+from wristmir_jax.anatomy import MIRRORED_SIDE, SIDES
+from wristmir_jax.data.sampler import RecordOrder
+from wristmir_jax.reports.captions import caption_group
+
+Batch = dict[str, np.ndarray]
+
+# Host-side key of a batch: which records it holds. Everything else goes to the devices.
+RECORD_INDEX = "record_index"
+
+
+class Source(Protocol):
+    """Random access to records as dicts with the fields of `data.record.Record`."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+
+
+class Tokenizer(Protocol):
+    def encode(self, texts: Sequence[str], length: int) -> np.ndarray: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class TextShapes:
+    """Fixed shapes of a batch's text.
+
+    Attributes:
+        global_length, region_length: tokens.
+        capacity_fractions: a batch of N captions of a level is stored as its distinct ones, padded
+            to the smallest of these fractions of N that holds them; the last must be 1.
+        multiple_of: rows are padded to a multiple of this, the number of local devices.
+    """
+
+    global_length: int
+    region_length: int
+    capacity_fractions: tuple[float, ...] = (0.5, 1.0)
+    multiple_of: int = 1
+
+
+def training_batches(
+    source: Source,
+    order: RecordOrder,
+    tokenizer: Tokenizer,
+    shapes: TextShapes,
+    *,
+    batch_size: int,
+    seed: int,
+    process_index: int = 0,
+    process_count: int = 1,
+    num_workers: int = 0,
+    buffer_size: int = 2,
+) -> grain.DatasetIterator:
+    """Batches of this process, in the order of the run, with checkpointable state.
+
+    Position p of the order goes to process p mod process_count, so that all processes together see
+    the same global batches whatever their number.
+
+    Args:
+        source: of records.
+        order: of the run.
+        tokenizer: of captions.
+        shapes: of the text.
+        batch_size: records a global batch.
+        seed: of the caption wording; position p always gets the same one.
+        process_index, process_count: of jax.distributed.
+        num_workers: worker processes; 0 reads in this one.
+        buffer_size: batches that each worker keeps ready.
+    """
+    dataset = (
+        grain.MapDataset.source(order)[process_index::process_count]
+        .map(_ReadRecord(source, seed))
+        .to_iter_dataset(grain.ReadOptions(num_threads=0 if num_workers else 2))
+        .batch(
+            batch_size // process_count,
+            drop_remainder=True,
+            batch_fn=_Collate(tokenizer, shapes, fixed_capacity=process_count > 1),
+        )
+    )
+    if num_workers:
+        options = grain.MultiprocessingOptions(
+            num_workers=num_workers, per_worker_buffer_size=buffer_size
+        )
+        dataset = dataset.mp_prefetch(options)
+    return iter(dataset)
+
+
+@dataclasses.dataclass(frozen=True)
+class _ReadRecord(grain.transforms.Map):
+    source: Source
+    seed: int
+
+    def map(self, element: tuple[int, int]) -> dict[str, Any]:
+        position, index = element
+        record = self.source[index]
+        generator = np.random.default_rng((self.seed, position))
+        region_captions = list(record["region_captions"])
+        num_regions = len(region_captions)
+        phrasings_RxP = np.asarray(record["region_caption_phrasings"], dtype=object).reshape(
+            num_regions, -1
+        )
+        draws = generator.integers(0, 2**31, 1 + num_regions)
+        present_R = np.asarray(record["crop_present"]).astype(bool)
+        return {
+            RECORD_INDEX: np.int64(index),
+            "image": record["image"],
+            "crops": record["crops"],
+            "mirrored": np.bool_(SIDES[int(record["laterality"])] == MIRRORED_SIDE),
+            "region_status": record["region_status"],
+            "global_group": _group_words(record["caption"]),
+            "region_group": np.stack(
+                [_group_words(caption) for caption in region_captions]
+                or [np.zeros((0, 2), np.int32)]
+            ).reshape(num_regions, 2),
+            "global_text": _draw(record["caption_phrasings"], draws[0]) if record["caption"] else "",
+            "region_text": [
+                _draw(phrasings_RxP[region], draws[1 + region])
+                if region_captions[region] and present_R[region]
+                else ""
+                for region in range(num_regions)
+            ],
+        }
+
+
+def _group_words(caption: str) -> np.ndarray:
+    """Both 32-bit words of the caption's group: devices hold no 64-bit integers by default."""
+    return np.array([caption_group(caption)], np.int64).view(np.int32)
+
+
+def _draw(phrasings: Sequence[str], draw: int) -> str:
+    return str(phrasings[int(draw) % len(phrasings)])
+
+
+@dataclasses.dataclass(frozen=True)
+class _Collate:
+    tokenizer: Tokenizer
+    shapes: TextShapes
+    fixed_capacity: bool
+
+    def __call__(self, records: Sequence[dict[str, Any]]) -> Batch:
+        batch = {
+            key: np.stack([record[key] for record in records])
+            for key in records[0]
+            if not key.endswith("_text")
+        }
+        for level, length in (
+            ("global", self.shapes.global_length),
+            ("region", self.shapes.region_length),
+        ):
+            texts = np.array([record[f"{level}_text"] for record in records], dtype=object)
+            token_TxL, index = self._deduplicate(texts, length)
+            batch[f"{level}_token"], batch[f"{level}_text_index"] = token_TxL, index
+        return batch
+
+    def _deduplicate(self, texts: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens of the distinct texts, and for each text its row in them or -1 where empty."""
+        distinct = sorted({text for text in texts.flat if text})
+        row = {text: index for index, text in enumerate(distinct)} | {"": -1}
+        index = np.array([row[text] for text in texts.flat], np.int32).reshape(texts.shape)
+        # Processes would have to agree on a smaller shape; they take the largest instead.
+        fractions = (1.0,) if self.fixed_capacity else self.shapes.capacity_fractions
+        multiple = self.shapes.multiple_of
+        capacity = next(
+            rows
+            for fraction in fractions
+            if (rows := multiple * int(np.ceil(fraction * texts.size / multiple))) >= len(distinct)
+        )
+        token_TxL = np.zeros((capacity, length), np.int32)
+        if distinct:
+            token_TxL[: len(distinct)] = self.tokenizer.encode(distinct, length)
+        return token_TxL, index

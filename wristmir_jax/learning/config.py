@@ -1,0 +1,169 @@
+"""The one config that every recipe in configs/ starts from, and its checks."""
+
+import json
+
+import ml_collections
+
+from wristmir_jax.errors import UserError
+
+
+def vit(patch_size: int, width: int, depth: int, num_heads: int) -> ml_collections.ConfigDict:
+    """A vision transformer tower."""
+    return ml_collections.ConfigDict(
+        dict(kind="vit", patch_size=patch_size, width=width, depth=depth, num_heads=num_heads)
+    )
+
+
+def convolutional(
+    stem_stride: int, widths: tuple[int, ...], blocks_per_stage: int
+) -> ml_collections.ConfigDict:
+    """A residual convolutional tower, the better one on a CPU."""
+    return ml_collections.ConfigDict(
+        dict(
+            kind="convolutional",
+            stem_stride=stem_stride,
+            widths=widths,
+            blocks_per_stage=blocks_per_stage,
+        )
+    )
+
+
+def base() -> ml_collections.ConfigDict:
+    """Every key there is, with its default and unit. Recipes change values, never add keys."""
+    config = ml_collections.ConfigDict()
+    # Folder that `prepare` wrote.
+    config.dataset = ""
+    # Records to train on: train, or all where nothing is to be held out.
+    config.split = "train"
+    config.total_steps = 1000
+    # Radiographs a step, over all processes and devices.
+    config.batch_size = 64
+    config.checkpoint_every_steps = 200
+    # Newest checkpoints that are kept.
+    config.keep_checkpoints = 2
+    config.log_every_steps = 10
+    config.seed = 0
+
+    config.loader = ml_collections.ConfigDict()
+    # Worker processes that read and tokenise; 0 does so in the training process.
+    config.loader.num_workers = 0
+    # Batches that each worker keeps ready.
+    config.loader.buffer_size = 2
+    # 0 draws records evenly; 1 draws each region status equally often.
+    config.loader.balance = 0.5
+
+    config.model = ml_collections.ConfigDict()
+    # Precision of the towers: float32 or bfloat16. Parameters and loss stay in float32.
+    config.model.dtype = "float32"
+    config.model.embedding_dim = 128
+    config.model.global_tower = convolutional(4, (32, 64, 128, 192), 1)
+    config.model.local_tower = convolutional(2, (24, 48, 96, 160), 1)
+    config.model.text_tower = dict(width=128, depth=2, num_heads=4)
+    # Tokens; longer captions are cut.
+    config.model.global_text_length = 96
+    config.model.region_text_length = 32
+    config.model.initial_scale = 10.0
+
+    config.tokenizer = ml_collections.ConfigDict()
+    # Folder with a tokenizer.json; empty trains one on the captions of the data set.
+    config.tokenizer.folder = ""
+    config.tokenizer.vocab_size = 2048
+
+    config.loss = ml_collections.ConfigDict()
+    config.loss.global_weight = 1.0
+    config.loss.region_weight = 1.0
+    # Weigh a pair by one over the size of its caption group in the batch.
+    config.loss.weigh_groups = True
+
+    config.augment = ml_collections.ConfigDict()
+    config.augment.rotation_degrees = 15.0
+    config.augment.scale = 0.1
+    # Fraction of the image's side.
+    config.augment.shift = 0.05
+    config.augment.gamma = 0.2
+    config.augment.contrast = 0.2
+    config.augment.brightness = 0.1
+    config.augment.noise = 0.01
+
+    config.optimizer = ml_collections.ConfigDict()
+    config.optimizer.learning_rate = 1e-3
+    config.optimizer.warmup_steps = 50
+    # Cosine decay ends at this fraction of the learning rate.
+    config.optimizer.final_fraction = 0.01
+    config.optimizer.weight_decay = 0.05
+    config.optimizer.beta2 = 0.98
+    config.optimizer.clip_norm = 1.0
+    # Decay of the average of the parameters that is exported.
+    config.optimizer.ema_decay = 0.99
+
+    config.mesh = ml_collections.ConfigDict()
+    # Devices that share one copy of the parameters.
+    config.mesh.fsdp = 1
+    return config
+
+
+def validate(config: ml_collections.ConfigDict) -> None:
+    """Stop early on values that would fail late.
+
+    Raises:
+        UserError: names the key, its value and what is allowed.
+    """
+    if not config.dataset:
+        raise UserError("config.dataset is empty: give --config.dataset=DIR, a folder of `prepare`")
+    for key in ("total_steps", "batch_size", "checkpoint_every_steps", "log_every_steps"):
+        if config[key] < 1:
+            raise UserError(f"config.{key}={config[key]}: must be at least 1")
+    if config.model.dtype not in ("float32", "bfloat16"):
+        raise UserError(f"config.model.dtype={config.model.dtype}: choose float32 or bfloat16")
+    for tower in ("global_tower", "local_tower"):
+        kind = config.model[tower].kind
+        if kind not in ("vit", "convolutional"):
+            raise UserError(f"config.model.{tower}.kind={kind}: choose vit or convolutional")
+    if not 0 <= config.loader.balance <= 1:
+        raise UserError(f"config.loader.balance={config.loader.balance}: must lie in 0..1")
+    if not 0 <= config.optimizer.ema_decay < 1:
+        raise UserError(f"config.optimizer.ema_decay={config.optimizer.ema_decay}: must be in [0, 1)")
+
+
+# Changing one of these between a run and its resumption changes neither the model nor the data.
+_MAY_CHANGE = ("dataset", "total_steps", "checkpoint_every_steps", "keep_checkpoints", "log_every_steps")
+
+
+def to_json(config: ml_collections.ConfigDict) -> str:
+    return json.dumps(config.to_dict(), indent=2, sort_keys=True) + "\n"
+
+
+def from_json(text: str) -> ml_collections.ConfigDict:
+    return ml_collections.ConfigDict(json.loads(text)).lock()
+
+
+def check_resumable(old: ml_collections.ConfigDict, new: ml_collections.ConfigDict) -> None:
+    """Refuse to continue a run under a config that would make it another run.
+
+    Raises:
+        UserError: names the keys that differ.
+    """
+    before, after = _flatten(json.loads(to_json(old))), _flatten(json.loads(to_json(new)))
+    differing = [
+        f"{key} (was {before.get(key)!r}, now {after.get(key)!r})"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key) and key not in _MAY_CHANGE
+    ]
+    if differing:
+        raise UserError(
+            "--workdir holds a run of another config: it differs in "
+            + ", ".join(differing)
+            + "; give another --workdir or the old values"
+        )
+
+
+def _flatten(tree: dict, prefix: str = "") -> dict:
+    flat = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+

@@ -1,0 +1,114 @@
+"""The train state and how it is made."""
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import ml_collections
+import optax
+from flax import nnx
+from jax.sharding import Mesh
+
+from wristmir_jax.learning.sharding import state_shardings
+from wristmir_jax.models import parameters
+from wristmir_jax.models.dual_encoder import DualEncoder
+from wristmir_jax.models.parameters import Parameters
+
+
+@flax.struct.dataclass
+class TrainState:
+    """Everything that a step changes.
+
+    Attributes:
+        step: int32 (), steps taken.
+        parameters: float32, by name.
+        average: exponential moving average of the parameters, which is what is exported.
+        optimizer: state of optax.
+    """
+
+    step: jax.Array
+    parameters: Parameters
+    average: Parameters
+    optimizer: optax.OptState
+
+
+def learning_rate(config: ml_collections.ConfigDict) -> optax.Schedule:
+    """Linear warm-up, then cosine decay over `total_steps`."""
+    peak = config.optimizer.learning_rate
+    warmup = min(config.optimizer.warmup_steps, config.total_steps - 1)
+    return optax.warmup_cosine_decay_schedule(
+        init_value=0.0 if warmup else peak,
+        peak_value=peak,
+        warmup_steps=warmup,
+        decay_steps=config.total_steps,
+        end_value=peak * config.optimizer.final_fraction,
+    )
+
+
+def make_optimizer(config: ml_collections.ConfigDict) -> optax.GradientTransformation:
+    """AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) with global-norm clipping.
+
+    Matrices and kernels decay; gains, biases, positions and temperatures do not.
+    """
+
+    def decays(params: Parameters) -> dict[str, bool]:
+        return {name: name.endswith(("kernel", "embedding")) for name in params}
+
+    return optax.chain(
+        optax.clip_by_global_norm(config.optimizer.clip_norm),
+        optax.adamw(
+            learning_rate(config),
+            b2=config.optimizer.beta2,
+            weight_decay=config.optimizer.weight_decay,
+            mask=decays,
+        ),
+    )
+
+
+def make_model(
+    config: ml_collections.ConfigDict,
+    *,
+    image_size: int,
+    crop_size: int,
+    num_regions: int,
+    vocab_size: int,
+    seed: int | jax.Array = 0,
+) -> DualEncoder:
+    """The model of `config.model` for a data set's shapes."""
+    return DualEncoder(
+        config.model,
+        image_size=image_size,
+        crop_size=crop_size,
+        num_regions=num_regions,
+        vocab_size=vocab_size,
+        rngs=nnx.Rngs(seed),
+    )
+
+
+def init_state(
+    config: ml_collections.ConfigDict, mesh: Mesh, **shapes: int
+) -> tuple[object, TrainState, TrainState]:
+    """Make the train state directly in its shards: no device ever holds a whole copy.
+
+    Args:
+        config: of the run.
+        mesh: of the devices.
+        **shapes: of `make_model`.
+
+    Returns:
+        The static graph of the model, the state, and the state's shardings.
+    """
+    graph = None
+
+    def init() -> TrainState:
+        nonlocal graph
+        graph, params = parameters.split(make_model(config, seed=config.seed, **shapes))
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            parameters=params,
+            average=jax.tree.map(jnp.copy, params),
+            optimizer=make_optimizer(config).init(params),
+        )
+
+    shardings = state_shardings(jax.eval_shape(init), mesh)
+    state = jax.jit(init, out_shardings=shardings)()
+    return graph, state, shardings  # type: ignore[return-value]

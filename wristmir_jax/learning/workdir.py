@@ -1,0 +1,88 @@
+"""What a run leaves beside its checkpoints, and how it is written."""
+
+import json
+import os
+
+import ml_collections
+from etils import epath
+
+from wristmir_jax.data.record import DatasetInfo
+from wristmir_jax.errors import UserError
+from wristmir_jax.learning import config as configs
+from wristmir_jax.models.tokenizer import TOKENIZER_FILE, CaptionTokenizer
+
+CONFIG_FILE = "config.json"
+DATASET_FILE = "dataset.json"
+METRICS_FILE = "metrics.jsonl"
+
+
+def write_text(path: epath.Path, text: str) -> None:
+    """Write aside, then rename: a reader sees the old file or the new one, never half of one."""
+    aside = path.parent / f"{path.name}.partial-{os.getpid()}"
+    aside.write_text(text)
+    aside.rename(path)
+
+
+def read_config(workdir: epath.Path) -> ml_collections.ConfigDict:
+    """The config of the run in `workdir`.
+
+    Raises:
+        UserError: `workdir` holds no run.
+    """
+    path = workdir / CONFIG_FILE
+    if not path.exists():
+        raise UserError(f"--workdir={workdir} holds no run: {CONFIG_FILE} is missing; train first")
+    return configs.from_json(path.read_text())
+
+
+def read_dataset_info(workdir: epath.Path) -> DatasetInfo:
+    """What the run in `workdir` was trained on."""
+    return DatasetInfo.model_validate_json((workdir / DATASET_FILE).read_text())
+
+
+def read_tokenizer(workdir: epath.Path) -> CaptionTokenizer:
+    return CaptionTokenizer.load(workdir)
+
+
+def prepare(
+    workdir: epath.Path,
+    config: ml_collections.ConfigDict,
+    info: DatasetInfo,
+    tokenizer: CaptionTokenizer,
+) -> None:
+    """Write the run's config, tokenizer and data set description."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    write_text(workdir / TOKENIZER_FILE, tokenizer.to_json())
+    write_text(workdir / DATASET_FILE, info.model_dump_json(indent=2) + "\n")
+    # Last: where it stands, the others do.
+    write_text(workdir / CONFIG_FILE, configs.to_json(config))
+
+
+class MetricsFile:
+    """`metrics.jsonl`: a line a logged step, each step once, also after a resumption.
+
+    Args:
+        path: of the file.
+        step: the step that the run resumes after; lines of later steps are dropped, for they will
+            be written again.
+    """
+
+    def __init__(self, path: epath.Path, step: int):
+        kept = []
+        if path.exists():
+            for line in path.read_text().splitlines():
+                # A line cut off by a kill belongs to a step that is taken again.
+                try:
+                    if json.loads(line)["step"] <= step:
+                        kept.append(line + "\n")
+                except json.JSONDecodeError:
+                    continue
+        write_text(path, "".join(kept))
+        self._file = path.open("a")
+
+    def write(self, step: int, metrics: dict[str, float]) -> None:
+        self._file.write(json.dumps({"step": step} | metrics) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
