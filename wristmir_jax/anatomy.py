@@ -24,20 +24,31 @@ class Region:
         name: the identifier in files, flags and column names.
         label: the words for it in captions and on screen.
         scored_views: views in which the region is cropped and scored by default.
-        ossifies: whether the region can be absent in a young child because it is still cartilage.
+        ossified_from_years: below this age the region is cartilage, hence absent: no box, no crop,
+            no score; 0 where it is bone from birth.
     """
 
     name: str
     label: str
     scored_views: tuple[str, ...]
-    ossifies: bool
+    ossified_from_years: float = 0.0
+
+    @property
+    def ossifies(self) -> bool:
+        """Whether the region can be absent in a young child because it is still cartilage."""
+        return self.ossified_from_years > 0
+
+    def present(self, view: str, age_years: float) -> bool:
+        """Whether the region is looked at on a film of this view and age (NaN: age unknown)."""
+        return view in self.scored_views and not age_years < self.ossified_from_years
 
 
 REGIONS = (
-    Region("distal_radius", "distal radius", ("unknown", "pa", "lateral", "oblique"), False),
-    Region("distal_ulna", "distal ulna", ("unknown", "pa", "lateral", "oblique"), False),
+    Region("distal_radius", "distal radius", ("unknown", "pa", "lateral", "oblique")),
+    Region("distal_ulna", "distal ulna", ("unknown", "pa", "lateral", "oblique")),
     # Projected behind the carpus on a lateral film, hence not scored there.
-    Region("ulnar_styloid", "ulnar styloid", ("unknown", "pa", "oblique"), True),
+    # The distal ulna's epiphysis ossifies at about 5 to 7 years.
+    Region("ulnar_styloid", "ulnar styloid", ("unknown", "pa", "oblique"), 6.0),
 )
 REGION_NAMES = tuple(region.name for region in REGIONS)
 _BY_NAME = {region.name: region for region in REGIONS}
