@@ -104,9 +104,8 @@ class _ReadRecord(grain.transforms.Map):
         generator = np.random.default_rng((self.seed, position))
         region_captions = list(record["region_captions"])
         num_regions = len(region_captions)
-        phrasings_RxP = np.asarray(record["region_caption_phrasings"], dtype=object).reshape(
-            num_regions, -1
-        )
+        region_phrasings = list(record["region_caption_phrasings"])
+        num_phrasings = len(region_phrasings) // max(num_regions, 1)
         draws = generator.integers(0, 2**31, 1 + num_regions)
         present_R = np.asarray(record["crop_present"]).astype(bool)
         return {
@@ -116,13 +115,12 @@ class _ReadRecord(grain.transforms.Map):
             "mirrored": np.bool_(SIDES[int(record["laterality"])] == MIRRORED_SIDE),
             "region_status": record["region_status"],
             "global_group": _group_words(record["caption"]),
-            "region_group": np.stack(
-                [_group_words(caption) for caption in region_captions]
-                or [np.zeros((0, 2), np.int32)]
+            "region_group": np.array(
+                [_group_words(caption) for caption in region_captions], np.int32
             ).reshape(num_regions, 2),
             "global_text": _draw(record["caption_phrasings"], draws[0]) if record["caption"] else "",
             "region_text": [
-                _draw(phrasings_RxP[region], draws[1 + region])
+                _draw(region_phrasings[region * num_phrasings :][:num_phrasings], draws[1 + region])
                 if region_captions[region] and present_R[region]
                 else ""
                 for region in range(num_regions)

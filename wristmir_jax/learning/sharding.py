@@ -1,6 +1,6 @@
 """The device mesh and where arrays live on it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
@@ -20,19 +20,24 @@ TEXT_INDEX = "_text_index"
 MIN_SHARDED_ELEMENTS = 2**14
 
 
-def make_mesh(fsdp: int = 1) -> Mesh:
+def make_mesh(fsdp: int = 1, devices: Sequence[jax.Device] | None = None) -> Mesh:
     """A mesh over all devices of all processes: `fsdp` of them share one copy of the parameters.
+
+    Args:
+        fsdp: length of the fsdp axis; the rest is the data axis.
+        devices: another set of devices.
 
     Raises:
         UserError: the number of devices is not a multiple of `fsdp`.
     """
-    num_devices = jax.device_count()
+    num_devices = jax.device_count() if devices is None else len(devices)
     if fsdp < 1 or num_devices % fsdp:
         raise UserError(f"config.mesh.fsdp={fsdp} does not divide the {num_devices} devices")
     return jax.make_mesh(
         (num_devices // fsdp, fsdp),
         (DATA_AXIS, FSDP_AXIS),
         axis_types=(AxisType.Auto, AxisType.Auto),
+        devices=devices,
     )
 
 

@@ -10,7 +10,7 @@ from wristmir_jax.errors import UserError
 
 PAD_ID = 0
 TOKENIZER_FILE = "tokenizer.json"
-_SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+_SPECIAL = ["[PAD]", "[CLS]", "[SEP]"]
 
 
 class CaptionTokenizer:
@@ -65,21 +65,25 @@ class CaptionTokenizer:
 
 
 def train_tokenizer(captions: Iterable[str], vocab_size: int) -> CaptionTokenizer:
-    """Train a lower-case WordPiece tokenizer (Schuster and Nakajima 2012) on captions.
+    """Train a lower-case byte-pair tokenizer (Sennrich et al. 2016, arXiv 1508.07909) on captions.
 
-    Numbers are split into digits, so that degrees never seen in training are still read.
+    Numbers are split into digits, so that degrees never seen in training are still read. The same
+    captions give the same vocabulary in every process: the library's WordPiece trainer does not.
     """
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Digits(individual_digits=True)]
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel()]
     )
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=vocab_size, special_tokens=_SPECIAL, show_progress=False
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=_SPECIAL,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
     )
     # Sorted, so that the order in which captions were met does not change the vocabulary.
     tokenizer.train_from_iterator(sorted(set(captions)), trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
     )
     return CaptionTokenizer(tokenizer)

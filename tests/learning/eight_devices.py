@@ -1,0 +1,61 @@
+"""Run in a process of its own with 8 fake devices: prints how far 4 x 2 devices are from one."""
+
+import json
+
+import jax
+import numpy as np
+
+from tests.learning.tiny import SHAPES, random_batch, tiny_config
+from wristmir_jax.learning import sharding
+from wristmir_jax.learning.sharding import make_mesh, place_batch
+from wristmir_jax.learning.state import init_state
+from wristmir_jax.learning.step import batch_loss
+from wristmir_jax.models import parameters
+
+
+def loss_and_gradients(devices, fsdp):
+    mesh = make_mesh(fsdp, devices)
+    config = tiny_config()
+    graph, state, shardings = init_state(config, mesh, **SHAPES)
+    batch = place_batch(random_batch(16), mesh)
+
+    @jax.jit
+    def function(params, batch):
+        def loss(params):
+            model = parameters.merge(graph, params)
+            return batch_loss(model, batch, jax.random.key(0), config)[0]
+
+        return jax.value_and_grad(loss)(params)
+
+    loss, gradients = function(state.parameters, batch)
+    split = sum(not leaf.sharding.is_fully_replicated for leaf in state.parameters.values())
+    return jax.device_get((loss, gradients, state.parameters)), split
+
+
+def main():
+    # Small arrays too must be split here, or nothing would be tested.
+    sharding.MIN_SHARDED_ELEMENTS = 1
+    (loss_1, gradients_1, params_1), _ = loss_and_gradients(jax.devices()[:1], 1)
+    (loss_8, gradients_8, params_8), split = loss_and_gradients(None, 2)
+    largest = {
+        name: float(np.abs(gradients_1[name] - gradients_8[name]).max()) for name in gradients_1
+    }
+    print(
+        json.dumps(
+            {
+                "devices": jax.device_count(),
+                "split_parameters": split,
+                "loss": float(loss_1),
+                "loss_difference": abs(float(loss_1 - loss_8)),
+                "gradient_difference": max(largest.values()),
+                "gradient_norm": float(
+                    np.sqrt(sum((g**2).sum() for g in gradients_1.values()))
+                ),
+                "same_start": all((params_1[n] == params_8[n]).all() for n in params_1),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""One device and eight give the same numbers."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec as P
+
+from wristmir_jax.errors import UserError
+from wristmir_jax.learning.sharding import make_mesh, parameter_spec
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_data_4_fsdp_2_agrees_with_one_device():
+    environment = os.environ | {
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "JAX_PLATFORMS": "cpu",
+        "PYTHONPATH": str(ROOT),
+    }
+    run = subprocess.run(
+        [sys.executable, "-m", "tests.learning.eight_devices"],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    result = json.loads(run.stdout.splitlines()[-1])
+    assert result["devices"] == 8
+    assert result["split_parameters"] > 10
+    assert result["same_start"]
+    assert result["loss"] > 0.5
+    assert result["gradient_norm"] > 0.05
+    assert result["loss_difference"] <= 1e-5
+    assert result["gradient_difference"] <= 1e-5
+
+
+class _Mesh:
+    shape = {"data": 4, "fsdp": 2}
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((256, 512), P(None, "fsdp")),
+        ((512, 256), P("fsdp", None)),
+        ((3, 3, 128, 128), P(None, None, "fsdp", None)),
+        ((4,), P()),
+        ((255, 513), P()),
+        ((), P()),
+    ],
+)
+def test_the_longest_divisible_axis_is_split(shape, expected):
+    assert parameter_spec(shape, _Mesh()) == expected
+
+
+def test_devices_that_do_not_divide_are_refused():
+    with pytest.raises(UserError, match=r"config\.mesh\.fsdp=3"):
+        make_mesh(3, np.array(jax.devices() * 4)[:4])

@@ -1,0 +1,41 @@
+"""A tiny model and random batches, for tests that need shapes and not sense."""
+
+import ml_collections
+import numpy as np
+
+from wristmir_jax.learning import config as configs
+
+SHAPES = {"image_size": 32, "crop_size": 16, "num_regions": 3, "vocab_size": 50}
+
+
+def tiny_config() -> ml_collections.ConfigDict:
+    config = configs.base()
+    config.dataset = "unused"
+    config.total_steps = 4
+    config.batch_size = 8
+    config.model.embedding_dim = 16
+    config.model.global_tower = configs.vit(8, 32, 1, 2)
+    config.model.local_tower = configs.convolutional(2, (16, 24), 1)
+    config.model.text_tower = dict(width=32, depth=1, num_heads=2)
+    config.model.global_text_length = 12
+    config.model.region_text_length = 8
+    return config
+
+
+def random_batch(batch_size: int, seed: int = 0, num_regions: int = 3) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    B, R = batch_size, num_regions
+    tokens = {"global": (B, 12), "region": (B * R, 8)}
+    batch = {
+        "image": rng.integers(0, 255, (B, 32, 32), dtype=np.uint8),
+        "crops": rng.integers(0, 255, (B, R, 16, 16), dtype=np.uint8),
+        "mirrored": rng.random(B) < 0.5,
+        "region_status": rng.integers(0, 4, (B, R)).astype(np.uint8),
+        "global_group": rng.integers(0, 3, (B, 1)).astype(np.int32).repeat(2, 1),
+        "region_group": rng.integers(0, 3, (B, R, 1)).astype(np.int32).repeat(2, 2),
+        "global_text_index": rng.integers(0, B, B).astype(np.int32),
+        "region_text_index": rng.integers(-1, max(B * R, 1), (B, R)).astype(np.int32),
+    }
+    for level, shape in tokens.items():
+        batch[f"{level}_token"] = rng.integers(1, 50, shape).astype(np.int32)
+    return batch
