@@ -1,15 +1,16 @@
 """`Findings`: what a report says about one wrist, as a typed record.
 
-One `Findings` per report and side. The meaning of every value is the labelling guideline in
-`docs`-strings below and in BUILD_NOTES.md; miners, code tables and captions share it.
+One `Findings` per report and side. What every value means is the labelling guideline in GUIDELINE.md
+beside this file; miners, code tables and captions share it.
 """
 
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from wristmir_jax.anatomy import REGION_NAMES
+from wristmir_jax.anatomy import REGION_NAMES, VIEWS
 
+# Of the schema and of GUIDELINE.md: raise it when either changes what a value means.
 SCHEMA_VERSION = 1
 
 # Codes in arrays are positions in this tuple; data sets on disk hold them.
@@ -38,8 +39,22 @@ View = Literal["pa", "lateral", "oblique"]
 Physis = Literal["open", "closing", "closed"]
 
 
+# A region has details only where a fracture is asserted or suspected.
+DETAILED_STATUSES = ("fracture", "uncertain")
+DETAILS = (
+    "fracture_type",
+    "displacement",
+    "angulation_degrees",
+    "angulation_direction",
+    "healing",
+)
+
+
 class RegionFindings(BaseModel):
-    """What is said of one region. Details are null for `no_fracture` and `not_mentioned`."""
+    """What is said of one region. Details are null for `no_fracture` and `not_mentioned`.
+
+    An angulation of 0 degrees is stored as null, with its direction: both say "no angulation".
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -50,9 +65,34 @@ class RegionFindings(BaseModel):
     angulation_direction: AngulationDirection | None = None
     healing: Healing | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_angulation(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("angulation_degrees") == 0:
+            return {**data, "angulation_degrees": None, "angulation_direction": None}
+        return data
+
+    @model_validator(mode="after")
+    def _details_of_a_fracture(self) -> Self:
+        stated = [name for name in DETAILS if getattr(self, name) is not None]
+        if stated and self.status not in DETAILED_STATUSES:
+            raise ValueError(
+                f"status {self.status} with {', '.join(stated)}: "
+                f"details belong to the statuses {' and '.join(DETAILED_STATUSES)} only"
+            )
+        return self
+
+
+_NO_PUNCTUATION = str.maketrans(",;:.", "    ")
+
 
 class Findings(BaseModel):
-    """What one report says of one wrist (one exam = one study of one side)."""
+    """What one report says of one wrist (one exam = one study of one side).
+
+    Views are kept distinct and in the order of `anatomy.VIEWS`; `other_fractures` distinct, sorted,
+    in lower case and without commas, semicolons, colons and full stops, so that findings that mean
+    the same compare equal and a list of names can be read back.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -66,6 +106,17 @@ class Findings(BaseModel):
     osteopenia: bool | None = None
     soft_tissue_swelling: bool | None = None
     physis: Physis | None = None
+
+    @field_validator("views")
+    @classmethod
+    def _views_in_order(cls, views: tuple[View, ...]) -> tuple[View, ...]:
+        return tuple(sorted(set(views), key=VIEWS.index))
+
+    @field_validator("other_fractures")
+    @classmethod
+    def _plain_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        plain = {" ".join(name.translate(_NO_PUNCTUATION).lower().split()) for name in names}
+        return tuple(sorted(plain - {""}))
 
     @field_validator("regions")
     @classmethod
