@@ -40,7 +40,11 @@ def pattern_class(codes: tuple[str, ...]) -> str:
     if not codes:
         return "none"
     if any("-M/3" in code or code.startswith("22") for code in codes):
-        return "both_complete" if any(code.startswith(("23-M/3", "22-D")) for code in codes) else "complete"
+        return (
+            "both_complete"
+            if any(code.startswith(("23-M/3", "22-D")) for code in codes)
+            else "complete"
+        )
     if any("-E/" in code and not code.endswith("E/7") for code in codes):
         return "physeal"
     if any("-M/2" in code for code in codes):
@@ -64,7 +68,9 @@ def aggregate(rows: list[dict[str, str]]) -> dict:
                 episodes.append([])
             episodes[-1].append(exam)
 
-    patterns = collections.defaultdict(lambda: {"episodes": 0, "ages": [0] * (len(AGE_EDGES) - 1), "male": 0})
+    patterns = collections.defaultdict(
+        lambda: {"episodes": 0, "ages": [0] * (len(AGE_EDGES) - 1), "male": 0}
+    )
     sequences = collections.defaultdict(collections.Counter)
     flags_ = collections.defaultdict(collections.Counter)
     views = collections.Counter()
@@ -82,10 +88,14 @@ def aggregate(rows: list[dict[str, str]]) -> dict:
         entry["male"] += first["gender"] == "M"
         kind = pattern_class(codes)
         left += first["laterality"] == "L"
-        sequences[kind]["".join("I" if _initial(exam) else "f" for exam in episode)[:_MAX_EXAMS]] += 1
+        sequences[kind][
+            "".join("I" if _initial(exam) else "f" for exam in episode)[:_MAX_EXAMS]
+        ] += 1
         for exam in episode:
             key = f"{kind}/{'initial' if _initial(exam) else 'follow_up'}"
-            flags_[key]["".join(str(int(_any(exam, name))) for name in ("cast", "metal", "osteopenia"))] += 1
+            flags_[key][
+                "".join(str(int(_any(exam, name))) for name in ("cast", "metal", "osteopenia"))
+            ] += 1
             uncertain[key][0] += _any(exam, "diagnosis_uncertain")
             uncertain[key][1] += 1
             views["".join(sorted({row["projection"] for row in exam}))] += 1
@@ -100,13 +110,17 @@ def aggregate(rows: list[dict[str, str]]) -> dict:
             {"codes": list(codes), "class": pattern_class(codes), **entry}
             for codes, entry in sorted(patterns.items(), key=lambda item: -item[1]["episodes"])
         ],
-        "sequences": {kind: dict(counter.most_common(24)) for kind, counter in sorted(sequences.items())},
+        "sequences": {
+            kind: dict(counter.most_common(24)) for kind, counter in sorted(sequences.items())
+        },
         "cast_metal_osteopenia": {key: dict(counter) for key, counter in sorted(flags_.items())},
         "uncertain": {key: value for key, value in sorted(uncertain.items())},
         "views": dict(views.most_common()),
         "left": [left, len(episodes)],
         "both_sides": [sum(n > 1 for n in sides.values()), len(sides)],
-        "episodes_per_patient": dict(sorted(collections.Counter(min(n, 4) for n in injuries.values()).items())),
+        "episodes_per_patient": dict(
+            sorted(collections.Counter(min(n, 4) for n in injuries.values()).items())
+        ),
     }
 
 
@@ -124,7 +138,11 @@ def _episode_codes(episode: list[list[dict[str, str]]]) -> tuple[str, ...]:
 
 def _commoner(codes: tuple[str, ...], counts: collections.Counter) -> tuple[str, ...]:
     """The commonest pattern made of a part of the codes."""
-    part = [known for known in counts if known and counts[known] >= _MIN_EPISODES and set(known) <= set(codes)]
+    part = [
+        known
+        for known in counts
+        if known and counts[known] >= _MIN_EPISODES and set(known) <= set(codes)
+    ]
     return max(part, key=lambda known: (len(known), counts[known]), default=())
 
 
