@@ -38,9 +38,9 @@ class Region:
         """Whether the region can be absent in a young child because it is still cartilage."""
         return self.ossified_from_years > 0
 
-    def present(self, view: str, age_years: float) -> bool:
-        """Whether the region is looked at on a film of this view and age (NaN: age unknown)."""
-        return view in self.scored_views and not age_years < self.ossified_from_years
+    def absent(self, age_years: float) -> bool:
+        """Whether the region is still cartilage at this age; False where the age is NaN."""
+        return age_years < self.ossified_from_years
 
 
 REGIONS = (

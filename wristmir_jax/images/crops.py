@@ -27,7 +27,7 @@ def letterbox(pixels: np.ndarray, size: int) -> np.ndarray:
 
 
 def square(box: np.ndarray, margin: float = CROP_MARGIN) -> np.ndarray:
-    """The square around `box` (x0, y0, x1, y1) that a crop shows, float64 (4,); may leave the film."""
+    """The square around `box` that a crop shows, x0 y0 x1 y1, float64 (4,); may leave the film."""
     x0, y0, x1, y1 = (float(value) for value in box)
     half = max(x1 - x0, y1 - y0) * (0.5 + margin)
     x, y = (x0 + x1) / 2, (y0 + y1) / 2

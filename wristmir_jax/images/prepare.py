@@ -39,9 +39,9 @@ def tower_inputs(
 ) -> TowerInputs:
     """Letterbox the film and cut its R regions.
 
-    A region is absent where it is not scored in this view (`anatomy.Region.scored_views`), not
-    ossified yet at this age, or has no box. Labels play no part in that: at search time there are
-    none.
+    A region is absent where it is not scored in this view (`anatomy.Region.scored_views`) or has no
+    box; the prior gives none where the bone is not ossified yet at this age. Labels play no part in
+    that: at search time there are none.
 
     Args:
         boxes: float32 (R, 4) in pixels of the film, NaN = absent; None takes the geometric prior.
@@ -58,7 +58,7 @@ def tower_inputs(
     crops = np.zeros((len(regions), crop_size, crop_size), np.uint8)
     present = np.zeros(len(regions), np.uint8)
     for index, name in enumerate(regions):
-        if np.isnan(boxes[index]).any() or not anatomy.region(name).present(view, age_years):
+        if np.isnan(boxes[index]).any() or view not in anatomy.region(name).scored_views:
             boxes[index] = np.nan
             continue
         crops[index] = crop(pixels, boxes[index], crop_size)

@@ -110,7 +110,8 @@ def prior_boxes(
     width, height = x1 - x0, y1 - y0
     for index, name in enumerate(regions):
         entry = PRIOR.get(name, {}).get(view)
-        if entry is None or not anatomy.region(name).present(view, age_years):
+        region = anatomy.region(name)
+        if entry is None or view not in region.scored_views or region.absent(age_years):
             continue
         fraction = 1 - entry.x if laterality == anatomy.MIRRORED_SIDE else entry.x
         x = x0 + fraction * width

@@ -33,10 +33,12 @@ class BadImage(UserError):
 
     Attributes:
         reason: a fixed phrase without file name or numbers, so that reasons can be counted.
+        detail: more of it, "" for nothing.
     """
 
     def __init__(self, path: object, reason: str, detail: str = ""):
         self.reason = reason
+        self.detail = detail
         super().__init__(f"{path}: {reason}" + (f" ({detail})" if detail else ""))
 
 
@@ -58,7 +60,7 @@ class Radiograph:
 
 
 def window(pixels: np.ndarray) -> np.ndarray:
-    """Map intensities to [0, 1] so that a linear re-windowing of the input changes (almost) nothing.
+    """Map intensities to [0, 1]; a linear re-windowing of the input changes (almost) nothing.
 
     The window is anchored at the 10th and 95th percentile of the pixels that are brighter than the
     film's black (collimator, frame of a rotated film), and reaches 20 % of their distance beyond

@@ -1,0 +1,190 @@
+"""Prepares a data set: films and labels of a source -> records on disk."""
+
+import hashlib
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from etils import epath
+from tqdm import tqdm
+
+from wristmir_jax import anatomy
+from wristmir_jax.data.record import DatasetInfo, Record
+from wristmir_jax.data.schema import Encoder, Schema
+from wristmir_jax.data.sources.base import ExamImage, Rejection, Source
+from wristmir_jax.data.splits import SplitRule
+from wristmir_jax.data.workers import ordered_map
+from wristmir_jax.data.writer import Account, dataset_writer, index_row
+from wristmir_jax.errors import UserError
+from wristmir_jax.images.prepare import tower_inputs
+from wristmir_jax.images.reading import BadImage, radiograph_of, read_radiograph
+
+
+def prepare(
+    source: Source,
+    output: epath.PathLike,
+    *,
+    image_size: int = 128,
+    crop_size: int = 64,
+    num_phrasings: int = 6,
+    split_rule: SplitRule | None = None,
+    seed: int = 0,
+    num_workers: int = 0,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Account:
+    """Read every row of a source and write `output`, a data set that `Dataset` and TFDS open.
+
+    Rows that cannot be used are set aside with the reason. The records, their order and their
+    bytes depend on the source and these arguments alone, not on `num_workers`.
+
+    Args:
+        source: such as `data.sources.folder.FolderSource`.
+        output: folder; appears only when it is whole.
+        image_size: S, pixels a side of the letterboxed film.
+        crop_size: C, pixels a side of a region's crop.
+        num_phrasings: P, wordings of each caption that are drawn for training.
+        split_rule: how patients fall into splits; None is `SplitRule()`.
+        seed: of the wordings.
+        num_workers: processes that decode films; below 2, this one does it. With more, a script
+            needs an `if __name__ == "__main__":` guard.
+        overwrite: whether to replace a data set that is there.
+        progress: whether to show progress on stderr.
+
+    Raises:
+        UserError: an argument is out of range; the input cannot be read; `output` exists; or not
+            one radiograph could be prepared.
+    """
+    for name, value, least in (
+        ("image_size", image_size, 16),
+        ("crop_size", crop_size, 8),
+        ("num_phrasings", num_phrasings, 1),
+    ):
+        if value < least:
+            raise UserError(f"--{name}={value}: give at least {least}")
+    split_rule = split_rule or SplitRule()
+    info = DatasetInfo(
+        source=source.info.name,
+        title=source.info.title,
+        synthetic=source.info.synthetic,
+        regions=source.info.regions,
+        image_size=image_size,
+        crop_size=crop_size,
+        num_phrasings=num_phrasings,
+        num_records={},
+        num_exams={},
+        num_patients={},
+        rejected={},
+    )
+    make = _MakeRecord(info, seed)
+    with dataset_writer(output, info, overwrite) as writer:
+        results = ordered_map(make, source.rows(num_workers), num_workers)
+        for result in _with_progress(results, source, progress):
+            if isinstance(result, Rejection):
+                writer.reject(result)
+            else:
+                split = split_rule.split(result.row["patient_id"])
+                writer.write(split, result.data, result.row, result.source_hash)
+        writer.account.notes = list(source.info.notes)
+    return writer.account
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    data: bytes
+    row: dict[str, Any]
+    source_hash: str
+
+
+class _MakeRecord:
+    """ExamImage -> encoded record; runs in the workers."""
+
+    def __init__(self, info: DatasetInfo, seed: int):
+        self._info = info
+        self._seed = seed
+        self._encoder: Encoder | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_encoder": None}
+
+    def __call__(self, item: ExamImage | Rejection) -> _Encoded | Rejection:
+        if isinstance(item, Rejection):
+            return item
+        try:
+            record = self._record(item)
+        except BadImage as error:
+            return Rejection(error.reason, image=item.image_id, detail=error.detail)
+        except ValueError as error:
+            return Rejection("box cannot be cut out", image=item.image_id, detail=str(error))
+        if self._encoder is None:
+            self._encoder = Encoder(Schema.of(self._info))
+        return _Encoded(self._encoder.encode(record), index_row(record), record.source_hash)
+
+    def _record(self, item: ExamImage) -> Record:
+        info = self._info
+        if isinstance(item.film, np.ndarray):
+            radiograph = radiograph_of(item.film, item.pixel_spacing_mm)
+        else:
+            radiograph = read_radiograph(item.film)
+        inputs = tower_inputs(
+            radiograph,
+            item.view,
+            item.laterality,
+            item.boxes,
+            info.regions,
+            info.image_size,
+            info.crop_size,
+            item.age_years,
+        )
+        # The image's own generator: wordings do not depend on which rows stand before it.
+        digest = hashlib.blake2b(item.image_id.encode(), digest_size=8).digest()
+        rng = np.random.default_rng((self._seed, int.from_bytes(digest, "big")))
+        labels = item.labels.render(info.regions, item.age_years, info.num_phrasings, rng)
+        spacing = item.pixel_spacing_mm
+        return Record(
+            image_id=item.image_id,
+            exam_id=item.exam_id,
+            patient_id=item.patient_id,
+            view=anatomy.code(anatomy.VIEWS, item.view, "view"),
+            laterality=anatomy.code(anatomy.SIDES, item.laterality, "laterality"),
+            sex=anatomy.code(anatomy.SEXES, item.sex, "sex"),
+            age_years=item.age_years,
+            initial_exam=item.initial_exam,
+            fracture_visible=item.fracture_visible,
+            fracture=labels.fracture,
+            cast=item.cast,
+            hardware=item.hardware,
+            osteopenia=item.osteopenia,
+            image=inputs.image,
+            crops=inputs.crops,
+            crop_present=inputs.crop_present,
+            boxes=inputs.boxes,
+            original_size=np.array(radiograph.original_size, np.int32),
+            pixel_spacing_mm=radiograph.spacing if np.isnan(spacing) else spacing,
+            region_status=labels.region_status,
+            caption=labels.caption,
+            caption_phrasings=labels.caption_phrasings,
+            region_captions=labels.region_captions,
+            region_caption_phrasings=labels.region_caption_phrasings,
+            findings_json=labels.findings_json,
+            source_hash=radiograph.source_hash,
+        )
+
+
+def _with_progress(
+    results: Iterator[_Encoded | Rejection], source: Source, progress: bool
+) -> Iterator[_Encoded | Rejection]:
+    # On a terminal the bar moves; in a log file a line now and then is enough.
+    interval = 0.2 if sys.stderr.isatty() else 30.0
+    with tqdm(
+        total=source.info.num_rows,
+        desc="prepare",
+        unit=" radiographs",
+        mininterval=interval,
+        disable=not progress,
+    ) as bar:
+        for result in results:
+            yield result
+            bar.update(result.count if isinstance(result, Rejection) else 1)

@@ -1,0 +1,62 @@
+"""Synthetic wrists with known boxes and findings: no input is needed."""
+
+from collections.abc import Iterator
+
+from wristmir_jax.anatomy import REGION_NAMES
+from wristmir_jax.data.labels import FindingsLabels
+from wristmir_jax.data.record import NO, YES
+from wristmir_jax.data.sources.base import ExamImage, Rejection, SourceInfo
+from wristmir_jax.errors import UserError
+
+# Films are rendered at this many times the size that the towers see, within these limits.
+_OVERSAMPLING = 2
+_MIN_FILM, _MAX_FILM = 256, 512
+
+
+class PhantomSource:
+    """`num_exams` rendered exams; the same for the same seed and image size.
+
+    The renderer knows what it drew, so flags are YES or NO, never UNKNOWN. Its reports are not
+    stored.
+
+    Raises:
+        UserError: `num_exams` is below 1.
+    """
+
+    def __init__(self, num_exams: int, seed: int = 0, image_size: int = 128):
+        if num_exams < 1:
+            raise UserError(f"--num_exams={num_exams}: --source=phantom needs at least 1")
+        self._num_exams = num_exams
+        self._seed = seed
+        self._film_size = min(max(_OVERSAMPLING * image_size, _MIN_FILM), _MAX_FILM)
+        self.info = SourceInfo("phantom", "Phantoms (synthetic wrists)", True, REGION_NAMES)
+
+    def rows(self, num_workers: int) -> Iterator[ExamImage | Rejection]:
+        # Rendering starts JAX, which the worker processes never need.
+        from wristmir_jax.images import phantom
+
+        for exam in phantom.exams(self._num_exams, self._seed, image_size=self._film_size):
+            findings = exam.findings
+            for view in exam.views:
+                yield ExamImage(
+                    image_id=view.image_id,
+                    exam_id=exam.exam_id,
+                    patient_id=exam.patient_id,
+                    film=view.pixels,
+                    labels=FindingsLabels(findings),
+                    view=view.view,
+                    laterality=exam.laterality,
+                    sex=exam.sex,
+                    age_years=exam.age_years,
+                    initial_exam=_known(exam.initial_exam),
+                    fracture_visible=_known(view.fracture_visible),
+                    cast=_known(findings.cast),
+                    hardware=_known(findings.hardware),
+                    osteopenia=_known(findings.osteopenia),
+                    pixel_spacing_mm=view.pixel_spacing_mm,
+                    boxes=view.boxes,
+                )
+
+
+def _known(value: bool | None) -> int:
+    return YES if value else NO

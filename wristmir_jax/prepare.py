@@ -1,0 +1,71 @@
+"""Prepare a data set: radiographs with reports' findings, codes or captions -> records on disk.
+
+Examples:
+  python -m wristmir_jax.prepare --source=phantom --num_exams=500 --output=data/phantoms
+  python -m wristmir_jax.prepare --source=folder --input=wrists --findings=F.jsonl --output=data/own
+"""
+
+from absl import flags
+
+from wristmir_jax import cli
+from wristmir_jax.errors import UserError
+
+_SOURCES = ("folder", "phantom", "fracatlas", "grazpedwri")
+
+_SOURCE = flags.DEFINE_enum("source", None, _SOURCES, "Where radiographs and labels come from.")
+_INPUT = flags.DEFINE_string(
+    "input", None, "Folder of the source; for --source=folder also the manifest itself."
+)
+_OUTPUT = flags.DEFINE_string("output", None, "Folder for the data set.")
+_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the data set at --output.")
+_FINDINGS = flags.DEFINE_string(
+    "findings", None, "JSONL that `mine` wrote, joined by exam and side (--source=folder)."
+)
+_BOXES = flags.DEFINE_string(
+    "boxes", None, "JSONL that `localize` wrote, joined by image; without it, a geometric prior."
+)
+_NUM_EXAMS = flags.DEFINE_integer("num_exams", 100, "Exams to render (--source=phantom).")
+_SEED = flags.DEFINE_integer("seed", 0, "Of phantoms and of caption wordings.")
+_IMAGE_SIZE = flags.DEFINE_integer("image_size", 128, "Pixels a side of the whole film.")
+_CROP_SIZE = flags.DEFINE_integer("crop_size", 64, "Pixels a side of a region's crop.")
+_NUM_PHRASINGS = flags.DEFINE_integer("num_phrasings", 6, "Wordings of each caption.")
+_VALIDATION = flags.DEFINE_float("validation_fraction", 0.1, "Of the patients.")
+_TEST = flags.DEFINE_float("test_fraction", 0.2, "Of the patients.")
+_SPLIT_SEED = flags.DEFINE_integer("split_seed", 0, "Another seed, another partition.")
+_NUM_WORKERS = flags.DEFINE_integer("num_workers", 0, "Processes that decode; 0 = all cores.")
+
+
+def main() -> None:
+    for flag in (_SOURCE, _OUTPUT):
+        if not flag.value:
+            raise UserError(f"--{flag.name} is missing; see --help")
+    from wristmir_jax.data.prepare import prepare
+    from wristmir_jax.data.sources import open_source
+    from wristmir_jax.data.splits import SplitRule
+    from wristmir_jax.data.workers import available_cores
+
+    source = open_source(
+        _SOURCE.value,
+        _INPUT.value,
+        findings=_FINDINGS.value,
+        boxes=_BOXES.value,
+        num_exams=_NUM_EXAMS.value,
+        seed=_SEED.value,
+        image_size=_IMAGE_SIZE.value,
+    )
+    account = prepare(
+        source,
+        _OUTPUT.value,
+        image_size=_IMAGE_SIZE.value,
+        crop_size=_CROP_SIZE.value,
+        num_phrasings=_NUM_PHRASINGS.value,
+        split_rule=SplitRule(_VALIDATION.value, _TEST.value, _SPLIT_SEED.value),
+        seed=_SEED.value,
+        num_workers=_NUM_WORKERS.value or available_cores(),
+        overwrite=_OVERWRITE.value,
+    )
+    print("\n".join(account.lines()))
+
+
+if __name__ == "__main__":
+    cli.run(main)
