@@ -120,7 +120,7 @@ def _sentence(text: str) -> str:
 
 
 def _shuffled(items: Sequence[str], rng: np.random.Generator) -> list[str]:
-    return [items[i] for i in rng.permutation(len(items))]
+    return [items[int(i)] for i in rng.permutation(len(items))]
 
 
 def _regions_with(findings: Findings, status: str) -> list[str]:

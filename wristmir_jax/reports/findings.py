@@ -1,7 +1,7 @@
 """`Findings`: what a report says about one wrist, as a typed record.
 
-One `Findings` per report and side. What every value means is the labelling guideline in GUIDELINE.md
-beside this file; miners, code tables and captions share it.
+One `Findings` per report and side. What every value means is the labelling guideline,
+GUIDELINE.md beside this file; miners, code tables and captions share it.
 """
 
 from typing import Any, Literal, Self
