@@ -116,7 +116,8 @@ def normalise(value: str) -> tuple[tuple[AoCode, ...], tuple[str, ...]]:
     for token in filter(None, tokens):
         code, slip = _parse(token)
         if slip:
-            slips.append(f"{token!r} read as {code.text!r}: {slip}")
+            read = "" if code.text == token else f" read as {code.text!r}"
+            slips.append(f"{token!r}{read}: {slip}")
         if code in codes:
             slips.append(f"{code.text!r} repeated")
         else:

@@ -12,8 +12,8 @@ from wristmir_jax.reports.findings import STATUSES, Findings
 def exam_fracture_label(findings: Findings) -> int:
     """Whether the exam shows a fracture: YES, NO, UNCERTAIN or UNKNOWN of `data.record`.
 
-    YES where a region or another bone is fractured, else UNCERTAIN where a region is, NO where every
-    region is no_fracture, UNKNOWN otherwise: a region that nobody looked at may be broken.
+    YES where a region or another bone is fractured, else UNCERTAIN where a region is uncertain, NO
+    where every region is no_fracture, UNKNOWN otherwise: a bone that nobody named may be broken.
     """
     statuses = {region.status for region in findings.regions.values()}
     if "fracture" in statuses or findings.other_fractures:

@@ -1,7 +1,6 @@
 """One `Findings` of an exam from those of its same-side views or reports.
 
-The union is commutative, associative and idempotent, so it does not depend on the order of the films.
-Where two sources disagree, the value further right in these tables wins.
+The union is commutative, associative and idempotent: the order of the films does not matter. Where two sources disagree, the value further right in these tables wins.
 """
 
 from collections.abc import Sequence
@@ -75,14 +74,13 @@ def _join(a: Findings, b: Findings) -> Findings:
         raise UserError(
             f"exams {a.exam_id!r} and {b.exam_id!r}: a union is taken over one exam only"
         )
-    sides = {a.laterality, b.laterality} - {"unknown"}
-    if len(sides) > 1:
+    if "unknown" not in (a.laterality, b.laterality) and a.laterality != b.laterality:
         raise UserError(
             f"exam {a.exam_id!r} is called left and right: an exam is one side, make two of it"
         )
     return Findings(
         exam_id=a.exam_id,
-        laterality=sides.pop() if sides else "unknown",
+        laterality=b.laterality if a.laterality == "unknown" else a.laterality,
         views=a.views + b.views,
         regions={name: join_regions(a.regions[name], b.regions[name]) for name in a.regions},
         other_fractures=a.other_fractures + b.other_fractures,

@@ -204,16 +204,20 @@ ALL_NEGATIVE_SENTENCES = (
 )
 # {names}: a list with commas; {of_names}: "the x, the y and the z".
 OTHER_ONE = (
+    "other fracture: {names}",
     "further fracture: {names}",
     "additional fracture: {names}",
-    "other fracture: {names}",
     "also fractured: {names}",
+    "fracture elsewhere: {names}",
+    "fracture of other bones: {names}",
 )
 OTHER_MANY = (
+    "other fractures: {names}",
     "further fractures: {names}",
     "additional fractures: {names}",
-    "other fractures: {names}",
     "also fractured: {names}",
+    "fractures elsewhere: {names}",
+    "fractures of other bones: {names}",
 )
 OTHER_OF = (
     "there is also a fracture of {of_names}",
