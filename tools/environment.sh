@@ -25,13 +25,8 @@ _version_of() {
 }
 
 _choose_python() {
-  if [ -n "${PYTHON:-}" ]; then
-    _version_of "$PYTHON" >/dev/null || _fail "PYTHON=$PYTHON is no Python 3.11 or newer"
-    printf '%s\n' "$PYTHON"
-    return
-  fi
   local candidate
-  for candidate in python3 python3.12 python3.11; do
+  for candidate in ${PYTHON:+"$PYTHON"} python3 python3.12 python3.11; do
     if _version_of "$candidate" >/dev/null; then
       printf '%s\n' "$candidate"
       return
@@ -58,6 +53,9 @@ _run_logged() {
 
 use_environment() {
   local wanted="$*" python have='' extra begin=$SECONDS
+  if [ -n "${PYTHON:-}" ]; then
+    _version_of "$PYTHON" >/dev/null || _fail "PYTHON=$PYTHON is no Python 3.11 or newer"
+  fi
   mkdir -p "$_venv"
   # Two runs at once wait for each other, where the system can lock (Linux).
   exec 9<"$_venv"
@@ -66,7 +64,7 @@ use_environment() {
   if [ -e "$_unfinished" ]; then
     echo 'the last installation did not finish: it is done again'
     find "$_venv" -mindepth 1 -delete
-  elif [ -x "$_venv/bin/python" ] && ! _identity >/dev/null; then
+  elif [ -d "$_venv/bin" ] && ! _identity >/dev/null; then
     echo "$_venv has lost its Python: it is made again"
     find "$_venv" -mindepth 1 -delete
   elif [ -x "$_venv/bin/python" ] && [ -n "${PYTHON:-}" ] &&
@@ -75,17 +73,15 @@ use_environment() {
     find "$_venv" -mindepth 1 -delete
   fi
 
-  if [ -x "$_venv/bin/python" ] && [ -e "$_installed" ] &&
-    [ "$(_identity)" = "$(sed -n 1p "$_installed")" ]; then
-    have=$(sed -n 2p "$_installed")
+  local identity='' missing='' extras
+  if [ -e "$_installed" ]; then
+    { read -r identity && read -r have; } <"$_installed" || true
   fi
-  local missing=''
   for extra in $wanted; do
     case " $have " in *" $extra "*) ;; *) missing="$missing $extra" ;; esac
   done
 
-  if [ -n "$missing" ] || [ ! -e "$_installed" ] ||
-    [ "$(_identity)" != "$(sed -n 1p "$_installed")" ]; then
+  if [ -z "$identity" ] || [ -n "$missing" ] || [ "$(_identity)" != "$identity" ]; then
     if [ ! -x "$_venv/bin/python" ]; then
       python=$(_choose_python)
       echo "making $_venv with Python $(_version_of "$python")"
@@ -94,7 +90,6 @@ use_environment() {
     fi
     # Without this file, whatever cuts off a later installation, the next run does it again.
     rm -f "$_installed"
-    local extras
     extras=$(echo $have $missing)
     echo "installing wristmir_jax${extras:+[${extras// /,}]} (takes minutes the first time; $_log)"
     _run_logged "$_venv/bin/python" -m pip install --disable-pip-version-check --no-input \
