@@ -36,16 +36,18 @@ _NUM_WORKERS = flags.DEFINE_integer("num_workers", 0, "Processes that decode; 0 
 
 
 def main() -> None:
-    for flag in (_SOURCE, _OUTPUT):
-        if not flag.value:
-            raise UserError(f"--{flag.name} is missing; see --help")
+    source_name, output = _SOURCE.value, _OUTPUT.value
+    if not source_name:
+        raise UserError(f"--source is missing: choose one of {', '.join(_SOURCES)}")
+    if not output:
+        raise UserError("--output is missing: give a folder for the data set")
     from wristmir_jax.data.prepare import prepare
     from wristmir_jax.data.sources import open_source
     from wristmir_jax.data.splits import SplitRule
     from wristmir_jax.data.workers import available_cores
 
     source = open_source(
-        _SOURCE.value,
+        source_name,
         _INPUT.value,
         findings=_FINDINGS.value,
         boxes=_BOXES.value,
@@ -55,7 +57,7 @@ def main() -> None:
     )
     account = prepare(
         source,
-        _OUTPUT.value,
+        output,
         image_size=_IMAGE_SIZE.value,
         crop_size=_CROP_SIZE.value,
         num_phrasings=_NUM_PHRASINGS.value,

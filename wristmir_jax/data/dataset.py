@@ -57,7 +57,8 @@ class RecordSource:
         if not 0 <= index < self._length:
             raise IndexError(f"record {index} of {self._length}")
         if self._reader is None:
-            self._reader = array_record_data_source.ArrayRecordDataSource(self._shards)
+            shards: Any = self._shards  # Its protocol does not accept a frozen dataclass.
+            self._reader = array_record_data_source.ArrayRecordDataSource(shards)
         return self._decoder.decode(self._reader[index])
 
     def __getstate__(self) -> dict[str, Any]:

@@ -6,9 +6,10 @@ from typing import Protocol
 import numpy as np
 
 from wristmir_jax import anatomy
-from wristmir_jax.data.record import NO, UNCERTAIN, UNKNOWN, YES
+from wristmir_jax.data.record import UNKNOWN
 from wristmir_jax.reports.captions import Captions, canonical_captions, phrase
 from wristmir_jax.reports.findings import STATUSES, Findings, RegionFindings
+from wristmir_jax.reports.labels import exam_fracture_label, status_codes
 
 _NOT_MENTIONED = STATUSES.index("not_mentioned")
 
@@ -59,7 +60,8 @@ class FindingsLabels:
             regions,
             canonical_captions(findings),
             drawn,
-            fracture=exam_fracture_label(findings),
+            # Of all findings: a cartilaginous styloid leaves no doubt whether the wrist is broken.
+            fracture=exam_fracture_label(self.findings),
             region_status=status_codes(findings, regions),
             findings_json=findings.model_dump_json(),
         )
@@ -99,20 +101,6 @@ def without_absent(findings: Findings, age_years: float) -> Findings:
         if region.status == "no_fracture" and anatomy.region(name).absent(age_years):
             regions[name] = RegionFindings()
     return findings.model_copy(update={"regions": regions})
-
-
-def exam_fracture_label(findings: Findings) -> int:
-    statuses = {region.status for region in findings.regions.values()}
-    if "fracture" in statuses or findings.other_fractures:
-        return YES
-    if "uncertain" in statuses:
-        return UNCERTAIN
-    return NO if "no_fracture" in statuses else UNKNOWN
-
-
-def status_codes(findings: Findings, regions: tuple[str, ...]) -> np.ndarray:
-    codes = [STATUSES.index(findings.regions[name].status) for name in regions]
-    return np.array(codes, np.uint8)
 
 
 def _labels(

@@ -1,16 +1,14 @@
 """Prepares a data set: films and labels of a source -> records on disk."""
 
 import hashlib
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from etils import epath
-from tqdm import tqdm
 
 from wristmir_jax import anatomy
+from wristmir_jax.data.progress import with_progress
 from wristmir_jax.data.record import DatasetInfo, Record
 from wristmir_jax.data.schema import Encoder, Schema
 from wristmir_jax.data.sources.base import ExamImage, Rejection, Source
@@ -80,8 +78,10 @@ def prepare(
     )
     make = _MakeRecord(info, seed)
     with dataset_writer(output, info, overwrite) as writer:
-        results = ordered_map(make, source.rows(num_workers), num_workers)
-        for result in _with_progress(results, source, progress):
+        results = ordered_map(make, source.rows(num_workers, progress), num_workers)
+        for result in with_progress(
+            results, "prepare", source.info.num_rows, progress, lambda result: result.count
+        ):
             if isinstance(result, Rejection):
                 writer.reject(result)
             else:
@@ -96,6 +96,7 @@ class _Encoded:
     data: bytes
     row: dict[str, Any]
     source_hash: str
+    count: int = 1
 
 
 class _MakeRecord:
@@ -171,20 +172,3 @@ class _MakeRecord:
             findings_json=labels.findings_json,
             source_hash=radiograph.source_hash,
         )
-
-
-def _with_progress(
-    results: Iterator[_Encoded | Rejection], source: Source, progress: bool
-) -> Iterator[_Encoded | Rejection]:
-    # On a terminal the bar moves; in a log file a line now and then is enough.
-    interval = 0.2 if sys.stderr.isatty() else 30.0
-    with tqdm(
-        total=source.info.num_rows,
-        desc="prepare",
-        unit=" radiographs",
-        mininterval=interval,
-        disable=not progress,
-    ) as bar:
-        for result in results:
-            yield result
-            bar.update(result.count if isinstance(result, Rejection) else 1)

@@ -15,6 +15,9 @@ from tensorflow_datasets.proto import tf_example_pb2
 
 from wristmir_jax.data.record import DatasetInfo, Record
 
+# Its attributes are made at run time, where type checkers do not see them.
+_EXAMPLE: Any = getattr(tf_example_pb2, "Example")  # noqa: B009
+
 _TEXT = ("image_id", "exam_id", "patient_id", "caption", "findings_json", "source_hash")
 _TEXTS = ("caption_phrasings", "region_captions", "region_caption_phrasings")
 _FLOAT = ("age_years", "pixel_spacing_mm")
@@ -77,9 +80,8 @@ class Encoder:
 
     def __init__(self, schema: Schema):
         self._features = schema.features()
-        self._serializer = example_serializer.ExampleSerializer(
-            self._features.get_serialized_info()
-        )
+        specs: Any = self._features.get_serialized_info()
+        self._serializer = example_serializer.ExampleSerializer(specs)
 
     def encode(self, record: Record) -> bytes:
         """
@@ -100,7 +102,7 @@ class Decoder:
 
     def decode(self, data: bytes) -> dict[str, Any]:
         """Arrays are read-only views of the record's bytes; text is str, the rest int and float."""
-        feature = tf_example_pb2.Example.FromString(data).features.feature
+        feature = _EXAMPLE.FromString(data).features.feature
         record: dict[str, Any] = {}
         for name in _TEXT:
             record[name] = feature[name].bytes_list.value[0].decode()

@@ -97,10 +97,11 @@ class Source(Protocol):
 
     info: SourceInfo
 
-    def rows(self, num_workers: int) -> Iterator[ExamImage | Rejection]:
+    def rows(self, num_workers: int, progress: bool) -> Iterator[ExamImage | Rejection]:
         """Every input row once, in an order that depends on the input alone.
 
         Args:
             num_workers: processes that a source may use for work of its own.
+            progress: whether to show the progress of that work on stderr.
         """
         ...

@@ -31,7 +31,7 @@ class PhantomSource:
         self._film_size = min(max(_OVERSAMPLING * image_size, _MIN_FILM), _MAX_FILM)
         self.info = SourceInfo("phantom", "Phantoms (synthetic wrists)", True, REGION_NAMES)
 
-    def rows(self, num_workers: int) -> Iterator[ExamImage | Rejection]:
+    def rows(self, num_workers: int, progress: bool) -> Iterator[ExamImage | Rejection]:
         # Rendering starts JAX, which the worker processes never need.
         from wristmir_jax.images import phantom
 
