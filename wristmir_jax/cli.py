@@ -1,6 +1,9 @@
 """How every command starts: absl flags, one-line errors, exit status 2 for bad input."""
 
+import itertools
+import os
 import re
+import select
 import sys
 import traceback
 from collections.abc import Callable
@@ -12,14 +15,17 @@ from ml_collections.config_flags.config_flags import ConfigFileFlagParser
 from wristmir_jax.errors import UserError
 
 EXIT_BAD_INPUT = 2
+# 128 + the number of the signal (SIGINT, SIGPIPE), as shells count.
 EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
 
 
 def run(main: Callable[[], None]) -> None:
     """Parse the absl flags, call `main()`, and turn what the user got wrong into one line.
 
     Exit status: 0 done (also after `--help`), 2 for a `UserError` or a wrong flag, 130 when
-    interrupted. Anything else is a defect of ours and keeps its traceback.
+    interrupted, 141 when the reader of a pipe has left. Anything else is a defect of ours and keeps
+    its traceback.
     """
     # Not absl's app.run: Grain's worker processes need flags that are parsed before main.
     app.define_help_flags()
@@ -27,12 +33,29 @@ def run(main: Callable[[], None]) -> None:
         _parse(sys.argv)
         logging.use_absl_handler()
         main()
+        sys.stdout.flush()
     except UserError as error:
         print("error: " + " ".join(str(error).split()), file=sys.stderr)
         sys.exit(EXIT_BAD_INPUT)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        if not _reader_has_left():
+            raise
+        sys.exit(EXIT_BROKEN_PIPE)
+
+
+def _reader_has_left() -> bool:
+    """Whether standard output is a pipe to a program that has ended, such as `head`."""
+    descriptor = sys.stdout.fileno()
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    left = any(event & select.POLLERR for _, event in poll.poll(0))
+    if left:
+        # Python would complain when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+    return left
 
 
 def _parse(argv: list[str]) -> None:
@@ -45,6 +68,7 @@ def _parse(argv: list[str]) -> None:
         positional = flags.FLAGS(argv)[1:]
     except SystemExit:
         # --help and its kin leave with status 1.
+        sys.stdout.flush()
         sys.exit(0)
     except Exception as error:
         # ml_collections reports a wrong config or key by exceptions of many types.
@@ -75,7 +99,7 @@ def _check_configs(argv: list[str]) -> None:
 def _check_config(name: str, parser: ConfigFileFlagParser, argv: list[str]) -> None:
     given = [
         match[1] or following
-        for argument, following in zip(argv[1:], [*argv[2:], ""], strict=True)
+        for argument, following in itertools.pairwise([*argv[1:], ""])
         if (match := re.fullmatch(rf"--?{name}(?:=(.*))?", argument))
     ]
     if not given:
