@@ -1,6 +1,7 @@
 """Aggregate the metadata of GRAZPEDWRI-DX into the small table of frequencies that phantoms follow.
 
-    python tools/phantom_frequencies.py --csv=dataset.csv --output=wristmir_jax/images/phantom_frequencies.json
+    python tools/phantom_frequencies.py --csv=dataset.csv \\
+        --output=wristmir_jax/images/phantom_frequencies.json
 
 Only counts are written, never rows. An *episode* is one injury of one wrist: an initial exam and
 the follow-ups after it, or follow-ups whose first exam is not in the data set.
@@ -20,7 +21,7 @@ _OUTPUT = flags.DEFINE_string("output", None, "Where the JSON goes.", required=T
 AGE_EDGES = (0, 3, 5, 7, 9, 11, 13, 15, 20)
 _MIN_EPISODES = 4
 _MAX_EXAMS = 7
-# Codes that are drawn; others (carpals but the scaphoid, fingers, Monteggia) are left out of a pattern.
+# Codes that are drawn; others (other carpals, fingers, Monteggia) are left out of a pattern.
 _DRAWN = re.compile(r"(23[ru]?-[EM]/\d|22[ru]?-D/[1245]|72B)")
 _SLIPS = {"23u/E/7": "23u-E/7", "23u-E7": "23u-E/7", "23r-M3.1": "23r-M/3.1"}
 
@@ -53,14 +54,14 @@ def pattern_class(codes: tuple[str, ...]) -> str:
 
 
 def aggregate(rows: list[dict[str, str]]) -> dict:
-    """The table; see the keys in `wristmir_jax/images/phantom.py`, which reads it."""
+    """The table; `wristmir_jax/images/phantom_episodes.py` reads it."""
     exams = collections.defaultdict(list)
     for row in rows:
         exams[row["patient_id"], row["laterality"], int(row["study_number"])].append(row)
     episodes: list[list[list[dict[str, str]]]] = []
     wrists = collections.defaultdict(list)
-    for patient, side, _ in sorted(exams):
-        wrists[patient, side].append(_)
+    for patient, side, study in sorted(exams):
+        wrists[patient, side].append(study)
     for (patient, side), studies in wrists.items():
         for study in studies:
             exam = exams[patient, side, study]
@@ -72,7 +73,7 @@ def aggregate(rows: list[dict[str, str]]) -> dict:
         lambda: {"episodes": 0, "ages": [0] * (len(AGE_EDGES) - 1), "male": 0}
     )
     sequences = collections.defaultdict(collections.Counter)
-    flags_ = collections.defaultdict(collections.Counter)
+    marks = collections.defaultdict(collections.Counter)
     views = collections.Counter()
     uncertain = collections.defaultdict(lambda: [0, 0])
     left = 0
@@ -93,7 +94,7 @@ def aggregate(rows: list[dict[str, str]]) -> dict:
         ] += 1
         for exam in episode:
             key = f"{kind}/{'initial' if _initial(exam) else 'follow_up'}"
-            flags_[key][
+            marks[key][
                 "".join(str(int(_any(exam, name))) for name in ("cast", "metal", "osteopenia"))
             ] += 1
             uncertain[key][0] += _any(exam, "diagnosis_uncertain")
@@ -101,10 +102,11 @@ def aggregate(rows: list[dict[str, str]]) -> dict:
             views["".join(sorted({row["projection"] for row in exam}))] += 1
     sides = collections.Counter(patient for patient, _ in wrists)
     injuries = collections.Counter()
-    for (patient, _), studies in wrists.items():
-        injuries[patient] += sum(s == studies[0] or _initial(exams[patient, _, s]) for s in studies)
+    for (patient, side), studies in wrists.items():
+        later = sum(_initial(exams[patient, side, study]) for study in studies[1:])
+        injuries[patient] += 1 + later
     return {
-        "source": "counts over GRAZPEDWRI-DX (Nagy et al. 2022, CC BY 4.0) by tools/phantom_frequencies.py",
+        "source": "counts over GRAZPEDWRI-DX (Nagy et al. 2022, CC BY 4.0)",
         "age_edges": AGE_EDGES,
         "patterns": [
             {"codes": list(codes), "class": pattern_class(codes), **entry}
@@ -113,7 +115,7 @@ def aggregate(rows: list[dict[str, str]]) -> dict:
         "sequences": {
             kind: dict(counter.most_common(24)) for kind, counter in sorted(sequences.items())
         },
-        "cast_metal_osteopenia": {key: dict(counter) for key, counter in sorted(flags_.items())},
+        "cast_metal_osteopenia": {key: dict(counter) for key, counter in sorted(marks.items())},
         "uncertain": {key: value for key, value in sorted(uncertain.items())},
         "views": dict(views.most_common()),
         "left": [left, len(episodes)],

@@ -1,6 +1,6 @@
 """Contact sheet of phantoms: a row for each AO code, PA and lateral at rising severity.
 
-    python tools/phantom_sheet.py --output=sheet.png --age=10 --weeks=0 --image_size=256
+python tools/phantom_sheet.py --output=sheet.png --age=10 --weeks=0 --image_size=256
 """
 
 import numpy as np
@@ -8,7 +8,8 @@ from absl import app, flags
 from PIL import Image
 
 from wristmir_jax.images import phantom_anatomy, phantom_fractures, phantom_scene
-from wristmir_jax.images.phantom_render import Scene, render
+from wristmir_jax.images.phantom_parts import Scene
+from wristmir_jax.images.phantom_render import render
 
 _OUTPUT = flags.DEFINE_string("output", None, "PNG to write.", required=True)
 _CODES = flags.DEFINE_list(

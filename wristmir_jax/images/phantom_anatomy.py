@@ -67,7 +67,7 @@ class Anatomy:
     """A wrist without injury, mm.
 
     Attributes:
-        width: W, width of the radial metaphysis seen from the front (`width_lateral` from the side).
+        width: W, of the radial metaphysis seen from the front (`width_lateral`: from the side).
         ulna_width: of the ulnar metaphysis.
         spacing: from the middle of the radius to that of the ulna.
         ulnar_offset: how far the ulnar metaphysis ends proximal of the radial one.
@@ -101,8 +101,8 @@ class Anatomy:
 
     @property
     def shaft_width(self) -> float:
-        """Width of the radius where metaphyseal fractures sit, mm."""
-        return 0.75 * self.width
+        """Width of the radius where metaphyseal fractures sit, seen from the side, mm."""
+        return 0.57 * self.width
 
     @property
     def physis(self) -> str:
@@ -114,8 +114,8 @@ class Anatomy:
 def sample_anatomy(age_years: float, male: bool, rng: np.random.Generator) -> Anatomy:
     """Draw the wrist of a child of `age_years` (0.4 .. 19).
 
-    The share of ossification that decides what is absent depends on age, sex and one draw of skeletal
-    maturity, so bones appear in order.
+    What is absent depends on age, sex and one draw of skeletal maturity, so that bones appear in
+    order.
     """
     widths = _WIDTH_MALE if male else _WIDTH_FEMALE
     width = float(np.interp(age_years, _AGES, widths)) * float(np.exp(0.06 * rng.standard_normal()))

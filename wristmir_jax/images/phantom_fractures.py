@@ -13,9 +13,34 @@ import numpy as np
 from wristmir_jax.images.phantom_anatomy import Anatomy
 
 RADIUS, ULNA = "radius", "ulna"
+PHYSEAL_KINDS = ("sh1", "sh2", "sh3", "sh4")
+COMPLETE_KINDS = ("complete", "shaft_complete")
+SHAFT_KINDS = ("bowing", "shaft_greenstick", "shaft_complete")
+# The ulna is about this share of the radius in width.
+ULNA_SHARE = 0.63
 _CODE = re.compile(r"(22|23)([ru]?)-([EMD])/(\d)")
+_SHAFT = {"1": "bowing", "2": "shaft_greenstick", "other": "shaft_complete"}
+_KINDS = {
+    "22D": _SHAFT,
+    "23D": _SHAFT,
+    "23E": {"1": "sh1", "2": "sh2", "3": "sh3", "4": "sh4", "other": "sh2"},
+    "23M": {"2": "incomplete", "other": "complete"},
+}
 # More telling kinds win where a bone has several codes.
-_ORDER = ["none", "bowing", "incomplete", "sh1", "buckle", "greenstick", "sh3", "sh2", "sh4", "complete", "shaft_greenstick", "shaft_complete"]
+_ORDER = [
+    "none",
+    "bowing",
+    "incomplete",
+    "sh1",
+    "buckle",
+    "greenstick",
+    "sh3",
+    "sh2",
+    "sh4",
+    "complete",
+    "shaft_greenstick",
+    "shaft_complete",
+]
 
 
 @dataclass(frozen=True)
@@ -82,37 +107,42 @@ class Injury:
             or self.scaphoid > 0
         )
 
+    @property
+    def severity(self) -> float:
+        """0..1 of the worst part, 0 where nothing is broken."""
+        small = max(min(1.0, self.styloid_gap / 5.0), min(1.0, self.scaphoid / 1.7))
+        return max(self.radius.severity, self.ulna.severity, small)
 
-def kinds(codes: tuple[str, ...], rng: np.random.Generator) -> dict[str, str | bool]:
-    """What AO pediatric codes break: {"radius": kind, "ulna": kind, "styloid": bool, "scaphoid": bool}.
+
+@dataclass(frozen=True)
+class Broken:
+    """What AO codes break: the kind of fracture of each long bone, and two small bones."""
+
+    radius: str = "none"
+    ulna: str = "none"
+    styloid: bool = False
+    scaphoid: bool = False
+
+
+def broken_by(codes: tuple[str, ...], rng: np.random.Generator) -> Broken:
+    """What AO pediatric codes break.
 
     `M/2` says "incomplete" only, so that torus or greenstick is drawn by chance.
     """
-    broken: dict[str, str] = {RADIUS: "none", ULNA: "none"}
-    styloid = scaphoid = False
-    for code in codes:
-        if code.startswith("72B"):
-            scaphoid = True
-        match = _CODE.match(code)
-        if not match:
-            continue
+    worst = {RADIUS: "none", ULNA: "none"}
+    styloid = False
+    for match in filter(None, map(_CODE.match, codes)):
         segment, bone, part, child = match.groups()
         bones = {"r": (RADIUS,), "u": (ULNA,), "": (RADIUS, ULNA)}[bone]
         if part == "E" and child == "7":
             styloid = styloid or ULNA in bones
             continue
-        if segment == "22":
-            kind = {"1": "bowing", "2": "shaft_greenstick"}.get(child, "shaft_complete")
-        elif part == "E":
-            kind = {"1": "sh1", "2": "sh2", "3": "sh3", "4": "sh4"}.get(child, "sh2")
-        elif part == "M" and child == "2":
+        kind = _KINDS[segment + part].get(child, _KINDS[segment + part]["other"])
+        if kind == "incomplete":
             kind = str(rng.choice(("buckle", "greenstick", "incomplete"), p=(0.66, 0.24, 0.10)))
-        else:
-            kind = "complete"
         for name in bones:
-            if _ORDER.index(kind) > _ORDER.index(broken[name]):
-                broken[name] = kind
-    return {RADIUS: broken[RADIUS], ULNA: broken[ULNA], "styloid": styloid, "scaphoid": scaphoid}
+            worst[name] = max(worst[name], kind, key=_ORDER.index)
+    return Broken(worst[RADIUS], worst[ULNA], styloid, any(c.startswith("72B") for c in codes))
 
 
 def sample_severity(rng: np.random.Generator) -> float:
@@ -121,16 +151,22 @@ def sample_severity(rng: np.random.Generator) -> float:
 
 
 def bone_injury(
-    kind: str, severity: float, anatomy: Anatomy, bone: str, rng: np.random.Generator
+    kind: str,
+    severity: float,
+    anatomy: Anatomy,
+    bone: str,
+    rng: np.random.Generator,
+    free: bool = True,
 ) -> BoneInjury:
     """The fresh fracture `kind` of one bone at a severity in 0..1.
 
-    Angles come in steps of 5 degrees give or take 1.5; displacement keeps clear of the borders between the
-    guideline's classes, so that what is drawn and what is said agree.
+    Angles come in steps of 5 degrees give or take 1.5; displacement keeps clear of the borders
+    between the guideline's classes, so that what is drawn and what is said agree. A radius whose
+    ulna is whole is not `free` to slip by more than half its width.
     """
     if kind == "none":
         return BoneInjury()
-    scale = 1.0 if bone == RADIUS else 0.62
+    scale = 1.0 if bone == RADIUS else ULNA_SHARE
     shaft = anatomy.shaft_width * scale
     width = anatomy.width * scale
     dorsal = 1.0 if rng.random() < 0.85 else -1.0
@@ -149,7 +185,7 @@ def bone_injury(
         return 0.0 if steps == 0 else dorsal * (5.0 * steps + rng.uniform(-1.5, 1.5))
 
     if kind == "buckle":
-        tilt = angle(16.0) if rng.random() < 0.35 else 0.0
+        tilt = angle(16.0) if bone == RADIUS and rng.random() < 0.3 else 0.0
         return replace(injury, bulge=(0.10 + 0.90 * severity) * 0.17 * width, tilt_dorsal=tilt)
     if kind == "incomplete":
         return replace(
@@ -159,9 +195,10 @@ def bone_injury(
             tilt_dorsal=angle(12.0) if rng.random() < 0.4 else 0.0,
         )
     if kind in ("greenstick", "shaft_greenstick", "bowing"):
-        if kind != "greenstick":
+        in_shaft = kind != "greenstick"
+        if in_shaft:
             injury = replace(injury, location=anatomy.width * rng.uniform(1.45, 1.9))
-        tilt = angle(34.0)
+        tilt = angle(20.0 if in_shaft else 28.0)
         if abs(tilt) < 1.0:
             tilt = dorsal * 5.0
         return replace(
@@ -171,43 +208,46 @@ def bone_injury(
             gap=0.5 + 1.2 * severity,
             bulge=0.04 * width * severity,
         )
-    if kind.startswith("sh"):
-        slip = shaft * _displacement_share(severity, rng) if severity > 0.15 else 0.0
+    if kind in PHYSEAL_KINDS:
+        level = 0.45 * severity if kind in ("sh3", "sh4") else severity
+        slip = shaft * _displacement_share(level, free, rng) if severity > 0.15 else 0.0
         return replace(
             injury,
             location=0.0,
             dorsal=dorsal * slip,
             radial=across * slip,
-            tilt_dorsal=angle(26.0) if severity > 0.25 and kind != "sh3" else 0.0,
+            tilt_dorsal=angle(22.0) if severity > 0.25 and kind != "sh3" else 0.0,
             gap=0.4 + 2.6 * severity,
-            corner=width * (0.18 + 0.22 * rng.random()) * (0.6 + 0.6 * severity),
+            corner=width * (0.18 + 0.22 * rng.random()) * (0.6 + 0.6 * severity)
+            if kind in ("sh2", "sh4")
+            else 0.0,
         )
     # Complete fractures of metaphysis or shaft.
     if kind == "shaft_complete":
         injury = replace(injury, location=anatomy.width * rng.uniform(1.45, 1.9))
-    share = _displacement_share(severity, rng) if severity > 0.2 else 0.0
+    share = _displacement_share(severity, free, rng) if severity > 0.2 else 0.0
     slip = shaft * share
     return replace(
         injury,
         dorsal=dorsal * slip,
         radial=across * slip,
         shortening=max(0.0, share - 0.55) * 0.7 * shaft,
-        tilt_dorsal=angle(40.0),
-        tilt_radial=rng.uniform(-0.35, 0.35) * angle(30.0),
+        tilt_dorsal=angle(20.0 if kind == "shaft_complete" else 30.0),
+        tilt_radial=rng.uniform(-0.35, 0.35) * angle(24.0),
         gap=0.7 + 1.2 * severity,
     )
 
 
-def _displacement_share(severity: float, rng: np.random.Generator) -> float:
+def _displacement_share(severity: float, free: bool, rng: np.random.Generator) -> float:
     """Displacement as a share of the shaft width: the middle of one of the guideline's classes."""
     s = severity * rng.uniform(0.75, 1.2)
     if s < 0.35:
         return rng.uniform(0.05, 0.09)
     if s < 0.52:
         return rng.uniform(0.16, 0.23)
-    if s < 0.75:
+    if s < 0.75 or not free:
         return rng.uniform(0.30, 0.45)
-    return rng.uniform(0.58, 1.05)
+    return rng.uniform(0.58, 0.95)
 
 
 def sample_injury(
@@ -217,24 +257,26 @@ def sample_injury(
     severity: float | None = None,
 ) -> Injury:
     """A fresh injury with these AO codes; `severity` 0..1 for every part of it, or drawn."""
-    broken = kinds(codes, rng)
+    broken = broken_by(codes, rng)
 
     def level() -> float:
         return sample_severity(rng) if severity is None else severity
 
-    radius = bone_injury(str(broken[RADIUS]), level(), anatomy, RADIUS, rng)
-    ulna = bone_injury(str(broken[ULNA]), level(), anatomy, ULNA, rng)
-    if radius.kind == "complete" and ulna.kind == "complete":
-        # The hand takes both distal fragments along.
+    free = broken.ulna != "none" or broken.styloid
+    radius = bone_injury(broken.radius, level(), anatomy, RADIUS, rng, free)
+    ulna = bone_injury(broken.ulna, level(), anatomy, ULNA, rng)
+    if radius.kind != "none" and ulna.kind != "none":
+        # One fall: both distal fragments go the same way.
+        way = np.sign(radius.tilt_dorsal or radius.dorsal or ulna.tilt_dorsal or 1.0)
         ulna = replace(
             ulna,
-            dorsal=np.sign(radius.dorsal or 1.0) * abs(ulna.dorsal),
-            tilt_dorsal=np.sign(radius.tilt_dorsal or 1.0) * abs(ulna.tilt_dorsal),
-            location=radius.location * rng.uniform(0.85, 1.1),
+            dorsal=float(way * abs(ulna.dorsal)),
+            tilt_dorsal=float(way * abs(ulna.tilt_dorsal)),
+            radial=float(np.sign(radius.radial or 1.0) * abs(ulna.radial)),
         )
-    styloid = broken["styloid"] and anatomy.styloid > 0
+    styloid = broken.styloid and anatomy.styloid > 0
     gap = (0.6 + 5.0 * level()) * anatomy.width / 26.0 if styloid else 0.0
-    scaphoid = 0.5 + 1.2 * level() if broken["scaphoid"] and anatomy.carpals[4] > 0.3 else 0.0
+    scaphoid = 0.5 + 1.2 * level() if broken.scaphoid and anatomy.carpals[4] > 0.3 else 0.0
     worst = max(radius.severity, ulna.severity, 0.3 if gap else 0.0)
     injury = Injury(radius=radius, ulna=ulna, styloid_gap=gap, scaphoid=scaphoid)
     swelling = (0.5 + 4.5 * worst) * rng.uniform(0.4, 1.2) if injury.fractured else 0.0

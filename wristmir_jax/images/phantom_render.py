@@ -1,43 +1,27 @@
 """Draw phantoms: analytic bones and soft tissue, thickness integrals, Beer-Lambert, a detector.
 
-A scene is a handful of fixed-size arrays (`Scene`), so that every wrist, whatever its age, view or
-fracture, goes through the same compiled function. Bones are *tubes* (shafts with a flare at the
-ends) and *blobs* (carpals, epiphyses, fragments); wires and marker strokes are *segments*. All
-lengths are mm in the anatomical frame of the left wrist: y points distally, x radially on a PA film
-and volarly on a lateral one; the origin is the middle of the distal end of the radial metaphysis.
+A scene is a handful of fixed-size arrays (`phantom_parts.Scene`), so that every wrist, whatever its
+age, view or fracture, goes through the same compiled function. Bones are *tubes* (shafts with a
+flare at the ends) and *blobs* (carpals, epiphyses, fragments); wires and marker strokes are *segments*.
 """
 
 import functools
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-TUBE_FIELDS = ["origin_x", "origin_y", "axis_x", "axis_y", "length", "shaft", "flare_left", "flare_right", "flare_length", "base_flare", "base_length", "bow", "depth", "cortex_shaft", "cortex_end", "marrow_shaft", "marrow_end", "end_line", "end_curve", "end_wave", "cut_at", "cut_slope", "cut_hinge", "cut_hinge_at", "jag", "jag_phase", "keep", "cut_soft", "bump_at", "bump_length", "bump_left", "bump_right", "band", "band_width", "callus_left", "callus_right", "callus_length", "callus_mu", "opacity"]
-BLOB_FIELDS = ["center_x", "center_y", "axis_x", "axis_y", "half_length", "half_height", "taper", "pinch", "shear", "bend", "square", "depth", "rim", "mu_rim", "mu_inside", "keep", "split_at", "split_slope", "clip_at", "clip", "line_at", "line_slope", "line_width", "line"]
-SEGMENT_FIELDS = ["x0", "y0", "x1", "y1", "radius", "mu", "film"]
-FIELD_FIELDS = ["spacing", "rotation", "shift_x", "shift_y", "mirror", "soft_x", "soft_slope", "soft_half", "soft_forearm", "soft_hand", "soft_depth", "swell_at", "swell_left", "swell_right", "swell_length", "thumb_x0", "thumb_y0", "thumb_x1", "thumb_y1", "thumb_radius", "mu_soft", "cast_mu", "cast_gap", "cast_thickness", "cast_texture", "cast_end", "bone_texture", "film_half_width", "film_half_height", "film_rotation", "frame_width", "frame", "gamma", "exposure", "floor", "noise", "texture_row", "texture_column", "noise_row", "noise_column"]
+from wristmir_jax.images.phantom_parts import (
+    MU_CORTEX,
+    NUM_BREAKABLE,
+    Blob,
+    Field,
+    Scene,
+    Segment,
+    Tube,
+)
 
-MU_CORTEX = 0.042  # 1/mm above soft tissue, cortical bone at about 60 keV effective.
-MU_CALLUS = 0.020
 _TEXTURE = 1024
-
-
-class Scene(NamedTuple):
-    """What one film shows; float32, with a leading batch axis B where films are drawn together.
-
-    Attributes:
-        tubes: (T, len(TUBE_FIELDS)).
-        blobs: (K, len(BLOB_FIELDS)).
-        segments: (G, len(SEGMENT_FIELDS)).
-        field: (len(FIELD_FIELDS),): pose, soft tissue, cast, film and detector.
-    """
-
-    tubes: np.ndarray
-    blobs: np.ndarray
-    segments: np.ndarray
-    field: np.ndarray
 
 
 def _ramp(x):
@@ -62,7 +46,7 @@ def _chord(x, half, depth):
     return 2.0 * depth * jnp.sqrt(jnp.maximum(1.0 - z * z, 0.0))
 
 
-def _tube(x, y, p, texture, pixel):
+def _tube(x, y, p: Tube, texture, pixel, can_break: bool):
     dx, dy = x - p.origin_x, y - p.origin_y
     u = dx * p.axis_x + dy * p.axis_y
     v = dx * p.axis_y - dy * p.axis_x
@@ -70,21 +54,26 @@ def _tube(x, y, p, texture, pixel):
     z = u / p.flare_length
     flare = 1.0 / (1.0 + z * z)
     z = (u + p.length) / p.base_length
-    base = p.base_flare / (1.0 + z * z)
-    bump = _bump((u - p.bump_at) / p.bump_length)
-    left = p.shaft + p.flare_left * flare + base + p.bump_left * bump
-    right = p.shaft + p.flare_right * flare + base + p.bump_right * bump
+    base = 1.0 / (1.0 + z * z)
+    left = p.shaft + p.flare_left * flare + p.base_flare * base
+    right = p.shaft + p.flare_right * flare + p.base_flare * base
+    if can_break:
+        bump = _bump((u - p.bump_at) / p.bump_length)
+        left, right = left + p.bump_left * bump, right + p.bump_right * bump
     half = 0.5 * (left + right)
     v_centred = v - 0.5 * (right - left)
     depth = p.depth * half
     cortex = p.cortex_shaft + (p.cortex_end - p.cortex_shaft) * jnp.maximum(flare, base)
     outer = _chord(v_centred, half, depth)
     inner = _chord(v_centred, half - cortex, depth - cortex)
-    marrow = p.marrow_shaft + (p.marrow_end - p.marrow_shaft) * flare
     z = v / p.shaft
     end = p.end_curve * z * z + p.end_wave * _triangle_wave(0.31 * z + 0.1)
-    past_end = (u - end) / pixel
-    inside = _ramp(-past_end) * _ramp((u + p.length) / pixel)
+    inside = _ramp((end - u) / pixel) * _ramp((u + p.length) / pixel) * p.opacity
+    marrow = p.marrow_shaft + (p.marrow_end - p.marrow_shaft) * flare
+    # Zone of provisional calcification: a white line just inside the growing end.
+    density = marrow * texture + p.end_line * _bump((u - end + 0.9) / 1.1)
+    if not can_break:
+        return MU_CORTEX * (outer - inner + density * inner) * inside
 
     jag = _triangle_wave(v * 0.21 + p.jag_phase) + 0.6 * _triangle_wave(
         v * 0.53 + 2.3 * p.jag_phase
@@ -96,26 +85,20 @@ def _tube(x, y, p, texture, pixel):
         + jnp.maximum(p.cut_hinge * (v - p.cut_hinge_at), 0.0)
         - p.jag * jag
     )
-    kept = jnp.where(p.keep == 0.0, 1.0, _ramp(p.keep * line / (p.cut_soft + 0.7 * pixel)))
-
-    band = p.band * _bump(line / p.band_width)
-    # Zone of provisional calcification: a white line just inside the growing end.
-    white_line = p.end_line * _bump((u - end + 0.9) / 1.1)
-    density = marrow * texture + band + white_line
-    bone = (MU_CORTEX * (outer - inner) + MU_CORTEX * density * inner) * kept
+    kept = _ramp(p.keep * line / (p.cut_soft + 0.7 * pixel))
+    density = density + p.band * _bump(line / p.band_width)
+    bone = MU_CORTEX * (outer - inner + density * inner) * kept
 
     callus = _bump((u - p.bump_at) / p.callus_length)
     sleeve_left, sleeve_right = p.callus_left * callus, p.callus_right * callus
-    sleeve = _chord(
-        v_centred - 0.5 * (sleeve_right - sleeve_left),
-        half + 0.5 * (sleeve_left + sleeve_right),
-        depth + 0.5 * (sleeve_left + sleeve_right),
-    )
-    sleeve = jnp.maximum(sleeve - outer, 0.0) * p.callus_mu * jnp.where(p.keep > 0.0, 0.0, 1.0)
-    return (bone + sleeve) * inside * p.opacity
+    grown = 0.5 * (sleeve_left + sleeve_right)
+    sleeve = _chord(v_centred - 0.5 * (sleeve_right - sleeve_left), half + grown, depth + grown)
+    # Drawn once, around the proximal piece.
+    around = p.callus_mu * jnp.where(p.keep < 0.0, 1.0, 0.0)
+    return (bone + around * jnp.maximum(sleeve - outer, 0.0)) * inside
 
 
-def _blob(x, y, p, texture, pixel):
+def _blob(x, y, p: Blob, texture, pixel):
     dx, dy = x - p.center_x, y - p.center_y
     u = dx * p.axis_x + dy * p.axis_y
     w = dy * p.axis_x - dx * p.axis_y
@@ -124,9 +107,12 @@ def _blob(x, y, p, texture, pixel):
     tw = (w - p.shear * u - p.bend * tu * tu) / height
     u2, w2 = tu * tu, tw * tw
     r = (1.0 - p.square) * (u2 + w2) + p.square * (u2 * u2 + w2 * w2)
-    shrink = 1.0 / jnp.maximum(1.0 - p.rim / jnp.minimum(p.half_length, p.half_height), 0.3)
+    grow_u = 1.0 / jnp.maximum(1.0 - p.rim / p.half_length, 0.3) ** 2
+    grow_w = 1.0 / jnp.maximum(1.0 - p.rim / p.half_height, 0.3) ** 2
+    u2, w2 = u2 * grow_u, w2 * grow_w
+    r_inner = (1.0 - p.square) * (u2 + w2) + p.square * (u2 * u2 + w2 * w2)
     outer = 2.0 * p.depth * jnp.sqrt(jnp.maximum(1.0 - r, 0.0))
-    inner = 2.0 * (p.depth - p.rim) * jnp.sqrt(jnp.maximum(1.0 - r * shrink * shrink, 0.0))
+    inner = 2.0 * (p.depth - p.rim) * jnp.sqrt(jnp.maximum(1.0 - r_inner, 0.0))
     mass = p.mu_rim * (outer - inner) + p.mu_inside * inner * texture
     side = u - p.split_at - p.split_slope * w
     kept = jnp.where(p.keep == 0.0, 1.0, _ramp(p.keep * side / (0.7 * pixel)))
@@ -136,7 +122,7 @@ def _blob(x, y, p, texture, pixel):
     return jnp.maximum(mass, 0.0) * kept * clipped * lucent
 
 
-def _segment(x, y, film_x, film_y, p, pixel):
+def _segment(x, y, film_x, film_y, p: Segment, pixel):
     x = jnp.where(p.film > 0.0, film_x, x)
     y = jnp.where(p.film > 0.0, film_y, y)
     ex, ey = p.x1 - p.x0, p.y1 - p.y0
@@ -146,23 +132,59 @@ def _segment(x, y, film_x, film_y, p, pixel):
     return p.mu * _ramp((p.radius - d) / (0.6 * pixel)) * 2.0 * p.radius
 
 
-def _soft_half(y, f):
+def _soft_half(y, f: Field):
     """Half-width of the soft tissue at height y (forearm widens proximally, the hand distally)."""
     hand = _ramp((y - f.soft_half * 0.9) / (f.soft_half * 1.0))
     return f.soft_half * (1.0 + f.soft_forearm * jnp.maximum(-y - 8.0, 0.0) + f.soft_hand * hand)
 
 
-def _field_of(names, row):
-    return _Fields(dict(zip(names, row, strict=True)))
+def _soft_tissue(x, y, f: Field, coarse):
+    """Optical thickness of soft tissue and cast."""
+    half = _soft_half(y, f)
+    above = y - f.bend_at
+    soft_x = x - f.soft_x - f.soft_slope * y - f.bend_slope * jnp.maximum(above, 0.0)
+    soft_x = soft_x - f.bend_shift * _ramp(above / (0.5 * f.soft_half))
+    swell = _bump((y - f.swell_at) / f.swell_length)
+    left, right = half + f.swell_left * swell, half + f.swell_right * swell
+    half = 0.5 * (left + right)
+    soft_x = soft_x - 0.5 * (right - left)
+    depth = f.soft_depth * half
+    ex, ey = f.thumb_x1 - f.thumb_x0, f.thumb_y1 - f.thumb_y0
+    dx, dy = x - f.thumb_x0, y - f.thumb_y0
+    t = jnp.clip((dx * ex + dy * ey) / (ex * ex + ey * ey), 0.0, 1.0)
+    d2 = (dx - t * ex) ** 2 + (dy - t * ey) ** 2
+    thumb = 2.0 * jnp.sqrt(jnp.maximum(f.thumb_radius**2 - d2, 0.0))
+    # The coarse texture stands for planes of muscle and fat.
+    soft = f.mu_soft * jnp.maximum(_chord(soft_x, half, depth), thumb) * (1.0 + 0.05 * coarse)
+
+    inner_half, inner_depth = half + f.cast_gap, depth + f.cast_gap
+    ring = _chord(soft_x, inner_half + f.cast_thickness, inner_depth + f.cast_thickness) - _chord(
+        soft_x, inner_half, inner_depth
+    )
+    weave = 1.0 + f.cast_texture * (
+        0.6 * _triangle_wave(0.23 * (x + y)) * _triangle_wave(0.23 * (x - y)) + 0.5 * coarse
+    )
+    return soft + f.cast_mu * ring * weave * _ramp((f.cast_end - y) / 1.5)
 
 
-class _Fields:
-    def __init__(self, values):
-        self.__dict__.update(values)
+def _detect(attenuation, film_x, film_y, f: Field, noise):
+    """From optical thickness to grey, inside the collimated rectangle."""
+    transmitted = jnp.exp(-attenuation)
+    counts = transmitted + f.noise * jnp.sqrt(transmitted + 0.02) * noise
+    optical = -jnp.log(jnp.maximum(counts, 2e-3))
+    value = f.floor + (1.0 - f.floor) * jnp.clip(optical * f.exposure, 0.0, 1.0) ** f.gamma
+    cos, sin = jnp.cos(f.film_rotation), jnp.sin(f.film_rotation)
+    across = jnp.abs(cos * film_x + sin * film_y) - f.film_half_width
+    along = jnp.abs(cos * film_y - sin * film_x) - f.film_half_height
+    edge = jnp.maximum(across, along)
+    # Under the shutter the detector sees nothing, which is white before the film is cut out.
+    shutter = f.frame * _ramp((edge + f.frame_width) / f.frame_width)
+    value = (value + (0.97 - value) * shutter) * _ramp(-edge / f.spacing)
+    return (jnp.clip(value, 0.0, 1.0) * 65535.0 + 0.5).astype(jnp.uint16)
 
 
 def _draw(scene: Scene, textures, size: int):
-    f = _field_of(FIELD_FIELDS, scene.field)
+    f = Field(*scene.field)
     pixel = f.spacing
     grid = (jnp.arange(size, dtype=jnp.float32) + 0.5 - size / 2) * pixel
     film_x = jnp.broadcast_to(grid[None, :], (size, size))
@@ -172,76 +194,29 @@ def _draw(scene: Scene, textures, size: int):
     x = cos * mx + sin * my
     y = cos * my - sin * mx
 
-    trabeculae = jax.lax.dynamic_slice(
-        textures[0], (f.texture_row.astype(int), f.texture_column.astype(int)), (size, size)
-    )
-    coarse = jax.lax.dynamic_slice(
-        textures[1], (f.texture_column.astype(int), f.texture_row.astype(int)), (size, size)
-    )
-    noise = jax.lax.dynamic_slice(
-        textures[2], (f.noise_row.astype(int), f.noise_column.astype(int)), (size, size)
-    )
-    bone_texture = 1.0 + f.bone_texture * (trabeculae + 0.5 * coarse)
+    def window(index, row, column):
+        start = (row.astype(int), column.astype(int))
+        return jax.lax.dynamic_slice(textures[index], start, (size, size))
 
-    bone = jnp.zeros((size, size), jnp.float32)
+    trabeculae = window(0, f.texture_row, f.texture_column)
+    coarse = window(1, f.texture_column, f.texture_row)
+    texture = 1.0 + f.bone_texture * (trabeculae + 0.5 * coarse)
+    total = _soft_tissue(x, y, f, coarse)
     for i in range(scene.tubes.shape[0]):
-        p = _field_of(TUBE_FIELDS, scene.tubes[i])
-        bone = bone + _tube(x, y, p, bone_texture, pixel)
+        total += _tube(x, y, Tube(*scene.tubes[i]), texture, pixel, can_break=i < NUM_BREAKABLE)
     for i in range(scene.blobs.shape[0]):
-        p = _field_of(BLOB_FIELDS, scene.blobs[i])
-        bone = bone + _blob(x, y, p, bone_texture, pixel)
-    metal = jnp.zeros((size, size), jnp.float32)
+        total += _blob(x, y, Blob(*scene.blobs[i]), texture, pixel)
+    metal = jnp.zeros_like(total)
     for i in range(scene.segments.shape[0]):
-        p = _field_of(SEGMENT_FIELDS, scene.segments[i])
-        metal = jnp.maximum(metal, _segment(x, y, film_x, film_y, p, pixel))
-
-    half = _soft_half(y, f)
-    soft_x = x - f.soft_x - f.soft_slope * y
-    swell = _bump((y - f.swell_at) / f.swell_length)
-    left, right = half + f.swell_left * swell, half + f.swell_right * swell
-    half = 0.5 * (left + right)
-    soft_x = soft_x - 0.5 * (right - left)
-    depth = f.soft_depth * half
-    soft = _chord(soft_x, half, depth)
-    ex, ey = f.thumb_x1 - f.thumb_x0, f.thumb_y1 - f.thumb_y0
-    dx, dy = x - f.thumb_x0, y - f.thumb_y0
-    t = jnp.clip((dx * ex + dy * ey) / (ex * ex + ey * ey), 0.0, 1.0)
-    d2 = (dx - t * ex) ** 2 + (dy - t * ey) ** 2
-    thumb = 2.0 * jnp.sqrt(jnp.maximum(f.thumb_radius**2 - d2, 0.0))
-    soft = jnp.maximum(soft, thumb)
-    # Muscle and fat planes.
-    soft = soft * (1.0 + 0.05 * coarse)
-
-    cast_inner = half + f.cast_gap
-    cast_outer = cast_inner + f.cast_thickness
-    ring = _chord(soft_x, cast_outer, depth + f.cast_gap + f.cast_thickness) - _chord(
-        soft_x, cast_inner, depth + f.cast_gap
-    )
-    weave = 1.0 + f.cast_texture * (
-        0.6 * _triangle_wave(0.23 * (x + y)) * _triangle_wave(0.23 * (x - y)) + 0.5 * coarse
-    )
-    cast = f.cast_mu * ring * weave * _ramp((f.cast_end - y) / 1.5)
-
-    attenuation = f.mu_soft * soft + bone + cast + metal
-    transmitted = jnp.exp(-attenuation)
-    counts = transmitted + f.noise * jnp.sqrt(transmitted + 0.02) * noise
-    optical = -jnp.log(jnp.maximum(counts, 2e-3))
-
-    value = f.floor + (1.0 - f.floor) * jnp.clip(optical * f.exposure, 0.0, 1.0) ** f.gamma
-    cos, sin = jnp.cos(f.film_rotation), jnp.sin(f.film_rotation)
-    across = jnp.abs(cos * film_x + sin * film_y) - f.film_half_width
-    along = jnp.abs(cos * film_y - sin * film_x) - f.film_half_height
-    edge = jnp.maximum(across, along)
-    # Under the shutter the detector sees nothing, which is white before the film is cut out.
-    shutter = f.frame * _ramp((edge + f.frame_width) / f.frame_width)
-    value = value + (0.97 - value) * shutter
-    value = value * _ramp(-edge / pixel)
-    return (jnp.clip(value, 0.0, 1.0) * 65535.0 + 0.5).astype(jnp.uint16)
+        stroke = _segment(x, y, film_x, film_y, Segment(*scene.segments[i]), pixel)
+        metal = jnp.maximum(metal, stroke)
+    noise = window(2, f.noise_row, f.noise_column)
+    return _detect(total + metal, film_x, film_y, f, noise)
 
 
 @functools.cache
 def _textures() -> np.ndarray:
-    """(3, 1024, 1024) float32: longitudinal trabeculae, coarse planes, detector noise; unit variance.
+    """(3, 1024, 1024) float32 of unit variance: trabeculae along the bone, coarse planes, noise.
 
     Drawn once from a fixed seed; films take windows of them at offsets of their own.
     """
@@ -256,10 +231,8 @@ def _textures() -> np.ndarray:
     planes = []
     for shape in shapes:
         white = np.fft.rfft2(rng.standard_normal((_TEXTURE, _TEXTURE)))
-        shape = np.asarray(shape).copy()
-        shape[0, 0] = 0.0
         plane = np.fft.irfft2(white * shape, s=(_TEXTURE, _TEXTURE))
-        planes.append(plane / plane.std())
+        planes.append((plane - plane.mean()) / plane.std())
     return np.stack(planes).astype(np.float32)
 
 
@@ -278,7 +251,7 @@ def render(scenes: Scene, size: int) -> np.ndarray:
     Returns:
         uint16 (B, S, S), bone bright.
     """
-    return np.asarray(_render(Scene(*map(jnp.asarray, scenes)), _device_textures(), size))
+    return np.asarray(_render(scenes, _device_textures(), size))
 
 
 @functools.cache

@@ -14,7 +14,7 @@ from wristmir_jax.reports.findings import Findings, RegionFindings
 
 @dataclass(frozen=True)
 class Context:
-    """What the report knows besides its findings: `weeks` since the injury, 0 on an initial exam."""
+    """What a report knows besides its findings; `weeks` since the injury, 0 on an initial exam."""
 
     age_years: float
     male: bool
@@ -64,8 +64,23 @@ _DISPLACED = {
     "severe": (("severely displaced", "markedly displaced"), ("with marked displacement",)),
     "unspecified": (("displaced",), ("with displacement",)),
 }
+_CALLUS = ("with early callus formation", "with bridging callus", "with periosteal reaction")
+# {a} article, {w} fracture with its adjectives, {b} bone, {t} details.
+_HEDGED = (
+    "possible {w} of the {b}{t}",
+    "questionable {w} of the {b}{t}",
+    "subtle cortical irregularity of the {b}, suspicious for {a} {w}{t}",
+    "findings may represent {a} {w} of the {b}{t}",
+    "{a} {w} of the {b} cannot be excluded{t}",
+)
+_SHORT = ("{w} of the {b}{t}", "{w}, {b}{t}")
+_ASSERTED = (
+    "there is {a} {w} of the {b}{t}",
+    "{w} of the {b}{t}",
+    "{a} {w} of the {b} is seen{t}",
+    "{w} involving the {b}{t}",
+)
 _APEX = {"dorsal": "volar", "volar": "dorsal", "radial": "ulnar", "ulnar": "radial"}
-_ROMAN_FREE = {"left": "Left", "right": "Right", "unknown": "Wrist"}
 _VIEW_WORDS = {"pa": ("PA", "frontal", "AP"), "lateral": ("lateral",), "oblique": ("oblique",)}
 _MECHANISMS = (
     "fall from the monkey bars", "fall onto outstretched hand", "injury playing football",
@@ -91,7 +106,16 @@ class _Writer:
         kind = region.fracture_type
         physeal = bool(kind and kind.startswith("salter"))
         bone = self.pick((_PHYSEAL_BONES if physeal else _BONES)[name])
-        noun = self.pick(_NOUNS[kind])
+        before, after = self.details(region)
+        words = " ".join([*before, self.pick(_NOUNS[kind])])
+        tail = (" " + " and ".join(after)).replace(" and with ", " with ") if after else ""
+        form = _SHORT if short else _ASSERTED
+        frame = self.pick(_HEDGED if region.status == "uncertain" else form)
+        article = "an" if words[0].lower() in "aeiou" or words.startswith("SH") else "a"
+        return _sentence(frame.format(w=words, a=article, b=bone, t=tail))
+
+    def details(self, region: RegionFindings) -> tuple[list[str], list[str]]:
+        """Displacement, angulation and healing: words before the noun and phrases after it."""
         before, after = [], []
         if region.displacement:
             adjectives, phrases = _DISPLACED[region.displacement]
@@ -103,48 +127,14 @@ class _Writer:
             after.append(self.angulation(region))
         if region.healing == "acute":
             before.insert(0, "acute")
+        elif region.healing == "healed":
+            before.insert(0, self.pick(("healed", "consolidated")))
         elif region.healing == "healing":
             if self.chance(0.5):
                 before.insert(0, "healing")
-                if self.chance(0.5):
-                    after.append("with callus")
             else:
-                after.append(
-                    self.pick(
-                        (
-                            "with early callus formation",
-                            "with bridging callus",
-                            "with periosteal reaction",
-                        )
-                    )
-                )
-        elif region.healing == "healed":
-            before.insert(0, self.pick(("healed", "consolidated")))
-        words = " ".join([*before, noun])
-        tail = (" " + " and ".join(after)).replace(" and with ", " with ") if after else ""
-        if region.status == "uncertain":
-            hedge = self.pick(
-                (
-                    "possible {w} of the {b}{t}",
-                    "questionable {w} of the {b}{t}",
-                    "subtle cortical irregularity of the {b}, suspicious for {a} {w}{t}",
-                    "findings may represent {a} {w} of the {b}{t}",
-                    "{a} {w} of the {b} cannot be excluded{t}",
-                )
-            )
-        elif short:
-            hedge = self.pick(("{w} of the {b}{t}", "{w}, {b}{t}"))
-        else:
-            hedge = self.pick(
-                (
-                    "there is {a} {w} of the {b}{t}",
-                    "{w} of the {b}{t}",
-                    "{a} {w} of the {b} is seen{t}",
-                    "{w} involving the {b}{t}",
-                )
-            )
-        article = "an" if words[0].lower() in "aeiou" or words.startswith("SH") else "a"
-        return _sentence(hedge.format(w=words, a=article, b=bone, t=tail))
+                after.append(self.pick(_CALLUS))
+        return before, after
 
     def angulation(self, region: RegionFindings) -> str:
         degrees = round(region.angulation_degrees or 0.0)
@@ -165,11 +155,12 @@ class _Writer:
         side = f.laterality
         views = [self.pick(_VIEW_WORDS[view]) for view in f.views]
         named = " and ".join(views)
+        plural = "views" if len(views) > 1 else "view"
         lines = [
             self.pick(
                 (
                     f"EXAM: XR {side.upper()} WRIST, {named}",
-                    f"TECHNIQUE: {_sentence(named + ' ' + ('views' if len(views) > 1 else 'view') + f' of the {side} wrist')}",
+                    "TECHNIQUE: " + _sentence(f"{named} {plural} of the {side} wrist"),
                     f"Radiographs of the {side} wrist ({named})",
                 )
             )
@@ -196,10 +187,11 @@ class _Writer:
                 (f"{child}, {what}.", f"{child}, {what}, rule out fracture.", _sentence(what))
             )
         weeks = max(1, round(self.context.weeks))
+        since = "1 week" if weeks == 1 else f"{weeks} weeks"
         return self.pick(
             (
                 f"{child}, follow-up of wrist injury.",
-                f"{child}, follow-up fracture, {weeks} {'week' if weeks == 1 else 'weeks'} after injury.",
+                f"{child}, follow-up fracture, {since} after injury.",
                 "Follow-up.",
             )
         )
@@ -299,7 +291,7 @@ class _Writer:
             lines.append(
                 self.pick(
                     (
-                        "K-wires transfix the fracture.",
+                        "K-wires are in place.",
                         "Percutaneous pins in place.",
                         "Fixation wires are in unchanged position.",
                     )

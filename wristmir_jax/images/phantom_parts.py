@@ -1,0 +1,214 @@
+"""What a phantom is drawn from: a handful of numbers for each bone, wire and film.
+
+All lengths are mm in the anatomical frame of the left wrist: y points distally, x radially on a PA
+film and volarly on a lateral one; the origin is the middle of the distal end of the radial
+metaphysis.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+# Tubes that can break come first in a scene; the others are drawn whole.
+NUM_BREAKABLE = 4
+# 1/mm above soft tissue at about 60 keV effective; MU_SOFT is that of soft tissue itself.
+MU_CORTEX = 0.060
+MU_CALLUS = 0.032
+MU_SOFT = 0.020
+
+# A float where a scene is built, a traced scalar where it is drawn.
+Value = Any
+
+
+class Tube(NamedTuple):
+    """A long bone: `origin` is its distal end, `length` the way back along its axis.
+
+    Attributes:
+        origin_x, origin_y, axis_x, axis_y, length, bow: the axis and its curvature (1/mm).
+        shaft, flare_left, flare_right, flare_length: half-width of the shaft and what the distal
+            end adds.
+        base_flare, base_length: the same at the proximal end.
+        depth: half-depth as a share of the half-width.
+        cortex_shaft, cortex_end: thickness of the cortical shell.
+        marrow_shaft, marrow_end, end_line: density relative to cortex, of marrow and of the zone of
+            provisional calcification.
+        end_curve, end_wave: shape of the distal end.
+        cut_at, cut_slope, cut_hinge, cut_hinge_at, jag, jag_phase, cut_soft: the fracture line
+            across the axis; beyond the hinge it bends proximally and leaves a corner.
+        keep: -1 draws what is proximal of the line, 1 what is distal; unused in tubes that cannot
+            break.
+        bump_at, bump_length, bump_left, bump_right: a buckle of the cortex.
+        band, band_width: density along the line (impaction, sclerosis).
+        callus_left, callus_right, callus_length, callus_mu: a sleeve of new bone around the line.
+        opacity: 0 hides the tube.
+    """
+
+    origin_x: Value = 0.0
+    origin_y: Value = 0.0
+    axis_x: Value = 0.0
+    axis_y: Value = 1.0
+    length: Value = 400.0
+    bow: Value = 0.0
+    shaft: Value = 1.0
+    flare_left: Value = 0.0
+    flare_right: Value = 0.0
+    flare_length: Value = 1.0
+    base_flare: Value = 0.0
+    base_length: Value = 1.0
+    depth: Value = 0.85
+    cortex_shaft: Value = 1.0
+    cortex_end: Value = 0.6
+    marrow_shaft: Value = 0.1
+    marrow_end: Value = 0.34
+    end_line: Value = 0.0
+    end_curve: Value = 0.0
+    end_wave: Value = 0.0
+    cut_at: Value = 0.0
+    cut_slope: Value = 0.0
+    cut_hinge: Value = 0.0
+    cut_hinge_at: Value = 0.0
+    jag: Value = 0.0
+    jag_phase: Value = 0.0
+    cut_soft: Value = 0.0
+    keep: Value = 0.0
+    bump_at: Value = 0.0
+    bump_length: Value = 1.0
+    bump_left: Value = 0.0
+    bump_right: Value = 0.0
+    band: Value = 0.0
+    band_width: Value = 1.0
+    callus_left: Value = 0.0
+    callus_right: Value = 0.0
+    callus_length: Value = 1.0
+    callus_mu: Value = 0.0
+    opacity: Value = 1.0
+
+
+class Blob(NamedTuple):
+    """A small bone: a superellipse whose mid-line and height bend along its first axis.
+
+    Attributes:
+        center_x, center_y, axis_x, axis_y: place and direction of the first half-axis.
+        half_length, half_height, depth: half-axes in the plane and along the beam.
+        taper, pinch: change of the height along the axis, linear and quadratic.
+        shear, bend: shift of the mid-line along the axis, linear and quadratic.
+        square: 0 ellipse .. 1 fourth-power superellipse.
+        rim, mu_rim, mu_inside: thickness of the cortex, attenuation (1/mm) of cortex and inside.
+        keep, split_at, split_slope: draws one side of a split (-1 below, 1 above it), 0 all.
+        clip, clip_at: 1 hides what lies below `clip_at` on the second axis.
+        line, line_at, line_slope, line_width: depth 0..1 and place of a lucent line across.
+    """
+
+    center_x: Value = 0.0
+    center_y: Value = 0.0
+    axis_x: Value = 1.0
+    axis_y: Value = 0.0
+    half_length: Value = 1.0
+    half_height: Value = 1.0
+    depth: Value = 0.0
+    taper: Value = 0.0
+    pinch: Value = 0.0
+    shear: Value = 0.0
+    bend: Value = 0.0
+    square: Value = 0.0
+    rim: Value = 0.1
+    mu_rim: Value = 0.0
+    mu_inside: Value = 0.0
+    keep: Value = 0.0
+    split_at: Value = 0.0
+    split_slope: Value = 0.0
+    clip: Value = 0.0
+    clip_at: Value = 0.0
+    line: Value = 0.0
+    line_at: Value = 0.0
+    line_slope: Value = 0.0
+    line_width: Value = 1.0
+
+
+class Segment(NamedTuple):
+    """A thick stroke: a wire in the wrist's frame or, where `film` is 1, lead on the film."""
+
+    x0: Value = 0.0
+    y0: Value = 0.0
+    x1: Value = 1.0
+    y1: Value = 0.0
+    radius: Value = 0.1
+    mu: Value = 0.0
+    film: Value = 1.0
+
+
+class Field(NamedTuple):
+    """Pose, soft tissue, cast, film and detector.
+
+    Attributes:
+        spacing: mm a pixel. rotation, shift_x, shift_y, mirror: of the wrist on the film.
+        soft_x .. soft_depth: centre line, half-width and relative depth of the soft tissue, its
+            widening towards elbow and hand. bend_at, bend_shift, bend_slope: how it follows a
+            displaced hand. swell_*: a swelling.
+        thumb_*: the ball of the thumb as a thick stroke.
+        mu_soft: 1/mm. cast_*: ring of cast around the soft tissue, up to the height `cast_end`.
+        bone_texture: contrast of trabeculae.
+        film_*, frame, frame_width: the collimated rectangle and the white of the shutter inside it.
+        exposure, gamma, floor, noise: from optical thickness to grey.
+        texture_row .. noise_column: windows of the textures.
+    """
+
+    spacing: Value
+    rotation: Value
+    shift_x: Value
+    shift_y: Value
+    mirror: Value
+    soft_x: Value
+    soft_slope: Value
+    soft_half: Value
+    soft_forearm: Value
+    soft_hand: Value
+    soft_depth: Value
+    bend_at: Value
+    bend_shift: Value
+    bend_slope: Value
+    swell_at: Value
+    swell_left: Value
+    swell_right: Value
+    swell_length: Value
+    thumb_x0: Value
+    thumb_y0: Value
+    thumb_x1: Value
+    thumb_y1: Value
+    thumb_radius: Value
+    mu_soft: Value
+    cast_mu: Value
+    cast_gap: Value
+    cast_thickness: Value
+    cast_texture: Value
+    cast_end: Value
+    bone_texture: Value
+    film_half_width: Value
+    film_half_height: Value
+    film_rotation: Value
+    frame: Value
+    frame_width: Value
+    exposure: Value
+    gamma: Value
+    floor: Value
+    noise: Value
+    texture_row: Value
+    texture_column: Value
+    noise_row: Value
+    noise_column: Value
+
+
+class Scene(NamedTuple):
+    """What one film shows; float32, with a leading batch axis B where films are drawn together.
+
+    Attributes:
+        tubes: (T, len(Tube._fields)); the first `NUM_BREAKABLE` can break, the others are whole.
+        blobs: (K, len(Blob._fields)).
+        segments: (G, len(Segment._fields)).
+        field: (len(Field._fields),): pose, soft tissue, cast, film and detector.
+    """
+
+    tubes: np.ndarray
+    blobs: np.ndarray
+    segments: np.ndarray
+    field: np.ndarray
