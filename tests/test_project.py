@@ -223,7 +223,7 @@ def test_the_readme_points_to_files_that_exist():
 
 
 def test_one_version_everywhere():
-    import wristmir_jax  # noqa: PLC0415
+    import wristmir_jax
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     citation = (ROOT / "CITATION.cff").read_text()

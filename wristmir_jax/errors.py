@@ -4,6 +4,6 @@
 class UserError(Exception):
     """Something the user gave is wrong.
 
-    The message is one line that names the file, row, key or flag, says what is wrong and what to do.
-    It never holds report text or a patient's name. Commands print it and exit with status 2.
+    The message is one line that names the file, row, key or flag, says what is wrong and what to
+    do. It never holds report text or a patient's name. Commands print it and exit with status 2.
     """
