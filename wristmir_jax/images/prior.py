@@ -54,7 +54,7 @@ PRIOR: dict[str, dict[str, PriorBox]] = {
 }
 
 _PROFILE_SIZE = 128
-_TISSUE_RANGE = (0.2, 0.999)  # of windowed intensities: above air, below over-exposed borders
+_TISSUE_RANGE = (0.2, 0.97)  # of windowed intensities: above air, below over-exposed borders
 _MIN_TISSUE_FRACTION = 0.15
 _MIN_EXTENT = 0.2
 

@@ -22,7 +22,14 @@ MAX_PIXELS = 100_000_000
 # window clipped the tails; the margin keeps bone below saturation.
 _ANCHOR_PERCENTILES = (10.0, 95.0)
 _MARGIN = 0.2
+# Above this the curve bends and approaches 1: thick parts and metal keep their contrast on films
+# whose anchors lie in thin parts.
+_KNEE = 0.7
 _BLACK_FRACTION = 0.01
+# Pixels within this fraction of the brightest are a white border where they are more than this
+# share of the film: then they are left out as the black is. Less is bone, metal or a marker.
+_WHITE_FRACTION = 0.02
+_WHITE_SHARE = 0.1
 _SAMPLED_PIXELS = 200_000
 
 _SIGNATURE_ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
@@ -63,9 +70,10 @@ def window(pixels: np.ndarray) -> np.ndarray:
     """Map intensities to [0, 1]; a linear re-windowing of the input changes (almost) nothing.
 
     The window is anchored at the 10th and 95th percentile of the pixels that are brighter than the
-    film's black (collimator, frame of a rotated film), and reaches 20 % of their distance beyond
-    each. Brightness is never inverted: PNG and JPEG do not say which polarity they hold, and a
-    guess from the pixels mistakes over-exposed borders for it.
+    film's black (collimator, frame of a rotated film) and no white border, and reaches 20 % of
+    their distance beyond each: darker values are cut off, brighter ones compressed. Brightness is never inverted: PNG and
+    JPEG do not say which polarity they hold, and a guess from the pixels mistakes over-exposed
+    borders for it.
 
     Args:
         pixels: (H, W), any real dtype, bone bright.
@@ -82,13 +90,21 @@ def window(pixels: np.ndarray) -> np.ndarray:
         raise ValueError("all pixels are equal")
     stride = max(1, int(np.sqrt(values.size / _SAMPLED_PIXELS)))
     sample = values[::stride, ::stride]
-    sample = sample[sample > low + _BLACK_FRACTION * (high - low)]
+    counted = sample > low + _BLACK_FRACTION * (high - low)
+    white = sample > high - _WHITE_FRACTION * (high - low)
+    if white.mean() > _WHITE_SHARE and (counted & ~white).mean() > _WHITE_SHARE:
+        counted &= ~white
+    sample = sample[counted]
     if sample.size:
         anchor_low, anchor_high = np.percentile(sample, _ANCHOR_PERCENTILES)
         if anchor_high > anchor_low:
             margin = _MARGIN * (anchor_high - anchor_low)
             low, high = float(anchor_low - margin), float(anchor_high + margin)
-    return np.clip((values - low) / (high - low), 0.0, 1.0)
+    linear = np.maximum((values - low) / (high - low), 0.0)
+    room = 1 - _KNEE
+    return np.where(
+        linear <= _KNEE, linear, 1 - room * np.exp(-(np.maximum(linear, _KNEE) - _KNEE) / room)
+    )
 
 
 def radiograph_of(pixels: np.ndarray, spacing: float = float("nan")) -> Radiograph:
