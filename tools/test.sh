@@ -9,17 +9,25 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 use_environment dev
 
+failed=''
+# step NAME COMMAND...: a check that fails does not keep the others from running.
 step() {
-  local begin=$SECONDS
-  echo "== $*"
-  "$@"
-  echo "== $1: $((SECONDS - begin)) s"
+  local name=$1 begin=$SECONDS
+  shift
+  echo "== $name"
+  "$@" || failed="$failed, $name"
+  echo "== $name: $((SECONDS - begin)) s"
 }
 
-step ruff check .
-step ruff format --check .
-step pyright --pythonpath .venv/bin/python
 if [ $# -eq 0 ]; then
   set -- -n 2 --dist loadfile -m 'not slow'
 fi
-step python -m pytest "$@"
+step lint ruff check .
+step format ruff format --check .
+step types pyright --pythonpath .venv/bin/python
+step tests python -m pytest "$@"
+
+if [ -n "$failed" ]; then
+  echo "failed: ${failed#, }"
+  exit 1
+fi
