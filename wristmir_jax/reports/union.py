@@ -1,6 +1,7 @@
 """One `Findings` of an exam from those of its same-side views or reports.
 
-The union is commutative, associative and idempotent: the order of the films does not matter. Where two sources disagree, the value further right in these tables wins.
+The union is commutative, associative and idempotent: the order of the films does not matter. Where
+two sources disagree, the value further right in these tables wins.
 """
 
 from collections.abc import Sequence

@@ -1,0 +1,20 @@
+"""What every test may use."""
+
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+# Machines that run the tests are shared: how long an example takes says nothing there.
+hypothesis.settings.register_profile("wristmir", deadline=None, max_examples=100)
+hypothesis.settings.load_profile("wristmir")
+
+_SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of the public data sets beside the repository; the test is skipped without it."""
+    if not _SHARED_DATA.is_dir():
+        pytest.skip(f"no public data sets at {_SHARED_DATA}")
+    return _SHARED_DATA
