@@ -1,0 +1,233 @@
+"""Recall@K between radiographs and captions, both ways, beside the baselines that keep it honest.
+
+Equal canonical captions are one candidate and one group of positives. Beside every recall stand
+the size of the gallery, chance, the constant ranker (the same five answers to every query: the
+commonest training captions) and macro recall, in which every caption group weighs the same.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import sparse
+from scipy.special import gammaln
+
+from wristmir_jax.benchmark import bootstrap
+from wristmir_jax.benchmark.bootstrap import Statistic
+
+KS = (1, 5, 10)
+HEADLINE_K = 5
+
+# Scores nearer than this are ties, and a tie counts against us: with equal vectors for all, recall
+# is 0 rather than luck. float32 rounding of an inner product of unit vectors is an order below it.
+TIE_TOLERANCE = 1e-6
+
+# Scores held at once; 2^24 float32 are 64 MiB.
+_CHUNK_SCORES = 1 << 24
+
+
+@dataclass(frozen=True)
+class CaptionGallery:
+    """Test radiographs with a caption, and the distinct captions among them.
+
+    Attributes:
+        image_embedding: float32 (N, D), L2-normalised.
+        image_caption: int (N,), position of each image's caption in the gallery.
+        patients: (N,) names or codes.
+        caption_embedding: float32 (K, D), L2-normalised.
+        train_count: int (K,), training images with that caption.
+    """
+
+    image_embedding: np.ndarray
+    image_caption: np.ndarray
+    patients: np.ndarray
+    caption_embedding: np.ndarray
+    train_count: np.ndarray
+
+
+def best_positive_ranks(
+    queries_QxD: np.ndarray,
+    query_group_Q: np.ndarray,
+    candidates_NxD: np.ndarray,
+    candidate_group_N: np.ndarray,
+    chunk: int | None = None,
+) -> np.ndarray:
+    """Rank (1 = first) of each query's best candidate of its own group; ties count against it.
+
+    Args:
+        queries_QxD, candidates_NxD: float32, scored by inner product, `chunk` queries at a time.
+        query_group_Q, candidate_group_N: int, small codes (below 2^31).
+        chunk: queries scored at once; None for as many as fit 64 MiB.
+
+    Returns:
+        int64 (Q,); N + 1 where no candidate is of the query's group.
+    """
+    num_queries, num_candidates = len(queries_QxD), len(candidates_NxD)
+    if not num_queries or not num_candidates:
+        return np.full(num_queries, num_candidates + 1, np.int64)
+    if chunk is None:
+        chunk = _CHUNK_SCORES // num_candidates
+    chunk = max(1, min(chunk, num_queries))
+    candidates = jnp.asarray(candidates_NxD, jnp.float32)
+    groups = jnp.asarray(candidate_group_N, jnp.int32)
+    ranks = []
+    for start in range(0, num_queries, chunk):
+        # The last chunk is filled up, so that only one shape is compiled.
+        rows = np.minimum(np.arange(start, start + chunk), num_queries - 1)
+        ranks.append(
+            _ranks(
+                jnp.asarray(queries_QxD[rows], jnp.float32),
+                jnp.asarray(query_group_Q[rows], jnp.int32),
+                candidates,
+                groups,
+            )
+        )
+    return np.concatenate([np.asarray(rank) for rank in ranks])[:num_queries].astype(np.int64)
+
+
+@jax.jit
+def _ranks(
+    queries: jax.Array, query_group: jax.Array, candidates: jax.Array, groups: jax.Array
+) -> jax.Array:
+    scores = jnp.matmul(queries, candidates.T, precision=jax.lax.Precision.HIGHEST)
+    positive = query_group[:, None] == groups[None, :]
+    best = jnp.where(positive, scores, -jnp.inf).max(1, keepdims=True)
+    return 1 + jnp.sum(~positive & (scores >= best - TIE_TOLERANCE), axis=1)
+
+
+def image_to_text(
+    gallery: CaptionGallery,
+    resamples: int = bootstrap.RESAMPLES,
+    seed: int = bootstrap.SEED,
+) -> dict[str, Any] | None:
+    """Every radiograph asks for its caption among the distinct captions.
+
+    Returns:
+        None without a captioned radiograph, else: queries, gallery_size, recall@1/5/10,
+        macro_recall@5 (mean over caption groups of the recall within the group), chance@5,
+        constant_ranker@5, margin_over_constant@5, and patient-level 95 % intervals:
+        recall@5_ci95, macro_recall@5_ci95, margin_over_constant_ci95 (paired).
+    """
+    num_images, num_captions = len(gallery.image_embedding), len(gallery.caption_embedding)
+    if not num_images:
+        return None
+    ranks = best_positive_ranks(
+        gallery.image_embedding,
+        gallery.image_caption,
+        gallery.caption_embedding,
+        np.arange(num_captions),
+    )
+    hit = (ranks <= HEADLINE_K).astype(np.float64)
+    constant = np.isin(gallery.image_caption, commonest_captions(gallery, HEADLINE_K))
+    macro = _macro(hit, gallery.image_caption)
+
+    def ci(statistic: Statistic) -> list[float] | None:
+        return bootstrap.interval(statistic, gallery.patients, resamples, seed)
+
+    return {
+        "queries": num_images,
+        "gallery_size": num_captions,
+        **{f"recall@{k}": float((ranks <= k).mean()) for k in KS},
+        "recall@5_ci95": ci(bootstrap.mean(hit)),
+        "macro_recall@5": float(macro(np.ones((1, num_images)))[0]),
+        "macro_recall@5_ci95": ci(macro),
+        "chance@5": min(1.0, HEADLINE_K / num_captions),
+        "constant_ranker@5": float(constant.mean()),
+        "margin_over_constant@5": float((hit - constant).mean()),
+        "margin_over_constant_ci95": ci(bootstrap.mean(hit - constant)),
+    }
+
+
+def text_to_image(
+    gallery: CaptionGallery,
+    resamples: int = bootstrap.RESAMPLES,
+    seed: int = bootstrap.SEED,
+) -> dict[str, Any] | None:
+    """Every distinct caption asks for one of its radiographs among all of them.
+
+    A caption belongs to no patient, so none is left out. Every caption is asked once, hence
+    recall@5 is macro recall already and both keys hold one number.
+
+    Returns:
+        None without a captioned radiograph, else the keys of `image_to_text` apart from the
+        intervals of macro recall and margin. chance@5 is exact: a draw of five radiographs without
+        replacement holds one of the caption's m. The constant ranker always returns one radiograph
+        of each of the five commonest training captions. recall@5_ci95 draws patients of the
+        radiographs (a caption's weight is that of its images), with the gallery as it is.
+    """
+    num_images, num_captions = len(gallery.image_embedding), len(gallery.caption_embedding)
+    if not num_images:
+        return None
+    ranks = best_positive_ranks(
+        gallery.caption_embedding,
+        np.arange(num_captions),
+        gallery.image_embedding,
+        gallery.image_caption,
+    )
+    hit = (ranks <= HEADLINE_K).astype(np.float64)
+    sizes = np.bincount(gallery.image_caption, minlength=num_captions)
+    return {
+        "queries": num_captions,
+        "gallery_size": num_images,
+        **{f"recall@{k}": float((ranks <= k).mean()) for k in KS},
+        "recall@5_ci95": bootstrap.interval(
+            _macro(hit[gallery.image_caption], gallery.image_caption),
+            gallery.patients,
+            resamples,
+            seed,
+        ),
+        "macro_recall@5": float(hit.mean()),
+        "chance@5": float(chance_of_a_hit(sizes, num_images, HEADLINE_K).mean()),
+        "constant_ranker@5": min(HEADLINE_K, num_captions) / num_captions,
+    }
+
+
+def commonest_captions(gallery: CaptionGallery, k: int) -> np.ndarray:
+    """Positions of the k captions of the gallery that are commonest in training.
+
+    Ties, and captions that training never saw, are ordered by how many queries have them: that can
+    only make the baseline stronger.
+    """
+    test_count = np.bincount(gallery.image_caption, minlength=len(gallery.train_count))
+    return np.lexsort((-test_count, -gallery.train_count))[:k]
+
+
+def chance_of_a_hit(positives: np.ndarray, gallery_size: int, k: int) -> np.ndarray:
+    """P(k draws without replacement from `gallery_size` hold at least one of `positives`).
+
+    1 - C(N - m, k) / C(N, k), the hypergeometric distribution.
+
+    Args:
+        positives: int (Q,), m of each query.
+
+    Returns:
+        float64 (Q,).
+    """
+    k = min(k, gallery_size)
+    rest = gallery_size - np.asarray(positives, np.float64)
+    # Fewer than k others: a draw cannot miss.
+    others = np.maximum(rest, k)
+    log_miss = (
+        gammaln(others + 1)
+        - gammaln(others - k + 1)
+        - gammaln(gallery_size + 1.0)
+        + gammaln(gallery_size - k + 1.0)
+    )
+    return np.where(rest < k, 1.0, 1.0 - np.exp(log_miss))
+
+
+def _macro(values_N: np.ndarray, group_N: np.ndarray) -> Statistic:
+    """Mean over groups of the mean within the group; groups that were not drawn count nothing."""
+    num_units, num_groups = len(group_N), int(group_N.max()) + 1
+    member = sparse.csr_array(
+        (np.ones(num_units), (np.arange(num_units), group_N)), shape=(num_units, num_groups)
+    )
+
+    def statistic(weights_BxN: np.ndarray) -> np.ndarray:
+        mean_BxG = bootstrap.ratio((weights_BxN * values_N) @ member, weights_BxN @ member)
+        drawn = np.isfinite(mean_BxG)
+        return bootstrap.ratio(np.where(drawn, mean_BxG, 0).sum(1), drawn.sum(1))
+
+    return statistic
