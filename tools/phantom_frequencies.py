@@ -20,7 +20,7 @@ _OUTPUT = flags.DEFINE_string("output", None, "Where the JSON goes.", required=T
 
 AGE_EDGES = (0, 3, 5, 7, 9, 11, 13, 15, 20)
 _MIN_EPISODES = 4
-_MAX_EXAMS = 7
+_MAX_EXAMS = 12
 # Codes that are drawn; others (other carpals, fingers, Monteggia) are left out of a pattern.
 _DRAWN = re.compile(r"(23[ru]?-[EM]/\d|22[ru]?-D/[1245]|72B)")
 _SLIPS = {"23u/E/7": "23u-E/7", "23u-E7": "23u-E/7", "23r-M3.1": "23r-M/3.1"}
@@ -113,7 +113,7 @@ def aggregate(rows: list[dict[str, str]]) -> dict:
             for codes, entry in sorted(patterns.items(), key=lambda item: -item[1]["episodes"])
         ],
         "sequences": {
-            kind: dict(counter.most_common(24)) for kind, counter in sorted(sequences.items())
+            kind: dict(counter.most_common(48)) for kind, counter in sorted(sequences.items())
         },
         "cast_metal_osteopenia": {key: dict(counter) for key, counter in sorted(marks.items())},
         "uncertain": {key: value for key, value in sorted(uncertain.items())},

@@ -2,7 +2,8 @@
 
 A scene is a handful of fixed-size arrays (`phantom_parts.Scene`), so that every wrist, whatever its
 age, view or fracture, goes through the same compiled function. Bones are *tubes* (shafts with a
-flare at the ends) and *blobs* (carpals, epiphyses, fragments); wires and marker strokes are *segments*.
+flare at the ends) and *blobs* (carpals, epiphyses, fragments); wires and the strokes of markers are
+*segments*.
 """
 
 import functools
