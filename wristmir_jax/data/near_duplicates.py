@@ -59,6 +59,8 @@ def near_duplicate_groups(hashes: np.ndarray, max_distance: int = MAX_DISTANCE) 
         order = np.argsort(band, kind="stable")
         starts = np.flatnonzero(np.diff(band[order], prepend=band[order][:1] + np.uint64(1)))
         for bucket in np.split(order, starts[1:]):
+            if len(bucket) < 2:
+                continue
             for start in range(0, len(bucket), _PAIR_BLOCK):
                 block = bucket[start : start + _PAIR_BLOCK]
                 differing = np.bitwise_count(values[block][:, None] ^ values[bucket][None, :])

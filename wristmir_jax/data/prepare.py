@@ -14,7 +14,7 @@ from wristmir_jax.data.schema import Encoder, Schema
 from wristmir_jax.data.sources.base import ExamImage, Rejection, Source
 from wristmir_jax.data.splits import SplitRule
 from wristmir_jax.data.workers import ordered_map
-from wristmir_jax.data.writer import Account, dataset_writer, index_row
+from wristmir_jax.data.writer import MAX_SHARD_BYTES, Account, dataset_writer, index_row
 from wristmir_jax.errors import UserError
 from wristmir_jax.images.prepare import tower_inputs
 from wristmir_jax.images.reading import BadImage, radiograph_of, read_radiograph
@@ -31,6 +31,7 @@ def prepare(
     seed: int = 0,
     num_workers: int = 0,
     overwrite: bool = False,
+    max_shard_bytes: int = MAX_SHARD_BYTES,
     progress: bool = True,
 ) -> Account:
     """Read every row of a source and write `output`, a data set that `Dataset` and TFDS open.
@@ -49,6 +50,7 @@ def prepare(
         num_workers: processes that decode films; below 2, this one does it. With more, a script
             needs an `if __name__ == "__main__":` guard.
         overwrite: whether to replace a data set that is there.
+        max_shard_bytes: a file of records is closed once it holds this much.
         progress: whether to show progress on stderr.
 
     Raises:
@@ -77,7 +79,7 @@ def prepare(
         rejected={},
     )
     make = _MakeRecord(info, seed)
-    with dataset_writer(output, info, overwrite) as writer:
+    with dataset_writer(output, info, overwrite, max_shard_bytes) as writer:
         results = ordered_map(make, source.rows(num_workers, progress), num_workers)
         for result in with_progress(
             results, "prepare", source.info.num_rows, progress, lambda result: result.count

@@ -208,8 +208,8 @@ class DatasetWriter:
 def dataset_writer(
     output: epath.PathLike,
     info: DatasetInfo,
-    overwrite: bool = False,
-    max_shard_bytes: int = MAX_SHARD_BYTES,
+    overwrite: bool,
+    max_shard_bytes: int,
 ) -> Iterator[DatasetWriter]:
     """A writer of `output`, which appears whole when the block ends without an exception.
 
