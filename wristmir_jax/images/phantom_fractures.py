@@ -274,6 +274,16 @@ def sample_injury(
             tilt_dorsal=float(way * abs(ulna.tilt_dorsal)),
             radial=float(np.sign(radius.radial or 1.0) * abs(ulna.radial)),
         )
+    if radius.kind == ulna.kind and radius.kind not in ("none", "buckle", "incomplete"):
+        # Both broke through: the same share of their widths, the same angle.
+        ulna = replace(
+            ulna,
+            dorsal=radius.dorsal * ULNA_SHARE,
+            radial=radius.radial * ULNA_SHARE,
+            tilt_dorsal=radius.tilt_dorsal,
+            tilt_radial=radius.tilt_radial,
+            shortening=radius.shortening,
+        )
     styloid = broken.styloid and anatomy.styloid > 0
     gap = (0.6 + 5.0 * level()) * anatomy.width / 26.0 if styloid else 0.0
     scaphoid = 0.5 + 1.2 * level() if broken.scaphoid and anatomy.carpals[4] > 0.3 else 0.0
