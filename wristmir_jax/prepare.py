@@ -32,7 +32,9 @@ _NUM_PHRASINGS = flags.DEFINE_integer("num_phrasings", 6, "Wordings of each capt
 _VALIDATION = flags.DEFINE_float("validation_fraction", 0.1, "Of the patients.")
 _TEST = flags.DEFINE_float("test_fraction", 0.2, "Of the patients.")
 _SPLIT_SEED = flags.DEFINE_integer("split_seed", 0, "Another seed, another partition.")
-_NUM_WORKERS = flags.DEFINE_integer("num_workers", 0, "Processes that decode; 0 = all cores.")
+_NUM_WORKERS = flags.DEFINE_integer(
+    "num_workers", 0, "Processes that decode films; 0 = all cores.", lower_bound=0
+)
 
 
 def main() -> None:
