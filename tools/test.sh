@@ -20,7 +20,7 @@ step() {
 }
 
 if [ $# -eq 0 ]; then
-  set -- -n 2 --dist loadfile -m 'not slow'
+  set -- -n 2 --dist loadfile --durations=10 -m 'not slow'
 fi
 step lint ruff check .
 step format ruff format --check .
