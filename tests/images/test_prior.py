@@ -74,9 +74,7 @@ def test_regions_are_data():
     film = _wrist()
     assert prior_boxes(film, "pa", "left", ()).shape == (0, 4)
     every = prior_boxes(film, "pa", "left", REGION_NAMES)
-    np.testing.assert_array_equal(
-        prior_boxes(film, "pa", "left", REGION_NAMES[::-1]), every[::-1]
-    )
+    np.testing.assert_array_equal(prior_boxes(film, "pa", "left", REGION_NAMES[::-1]), every[::-1])
 
 
 def test_the_prior_meets_the_bones_of_real_wrists(shared_data):

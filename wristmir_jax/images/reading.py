@@ -71,9 +71,9 @@ def window(pixels: np.ndarray) -> np.ndarray:
 
     The window is anchored at the 10th and 95th percentile of the pixels that are brighter than the
     film's black (collimator, frame of a rotated film) and no white border, and reaches 20 % of
-    their distance beyond each: darker values are cut off, brighter ones compressed. Brightness is never inverted: PNG and
-    JPEG do not say which polarity they hold, and a guess from the pixels mistakes over-exposed
-    borders for it.
+    their distance beyond each: darker values are cut off, brighter ones compressed. Brightness is
+    never inverted: PNG and JPEG do not say which polarity they hold, and a guess from the pixels
+    mistakes over-exposed borders for it.
 
     Args:
         pixels: (H, W), any real dtype, bone bright.
