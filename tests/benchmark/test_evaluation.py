@@ -169,16 +169,27 @@ def test_an_empty_split_is_one_line(tmp_path, missing):
     assert not (tmp_path / "out").exists()
 
 
-def test_an_exam_in_two_splits_is_refused(tmp_path):
+@pytest.mark.parametrize("what", ["exam", "patient"])
+def test_an_exam_or_patient_in_two_splits_is_refused(tmp_path, what):
     store = write_store(tmp_path / "e", num_exams=20)
     split = store.ids["split"].to_pylist()
-    exam = store.ids["exam_id"].to_pylist()
-    twice = next(i for i in range(1, len(exam)) if exam[i] == exam[i - 1])
-    split[twice] = "validation" if split[twice] == "train" else "train"
+    ids = [store.ids[f"{name}_id"].to_pylist() for name in ("exam", "patient")]
+    exam, patient = ids
+    moved = (
+        {exam.index(e) for e in exam if exam.count(e) > 1}
+        if what == "exam"
+        else {
+            i
+            for i in range(len(exam))
+            if exam.count(exam[i]) == 1 and patient.count(patient[i]) > 1
+        }
+    )
+    row = min(moved)
+    split[row] = "validation" if split[row] == "train" else "train"
     column = store.ids.column_names.index("split")
-    moved = EmbeddingStore(**{**vars(store), "ids": store.ids.set_column(column, "split", [split])})
-    with pytest.raises(UserError, match="two splits"):
-        Exams.of(moved)
+    wrong = EmbeddingStore(**{**vars(store), "ids": store.ids.set_column(column, "split", [split])})
+    with pytest.raises(UserError, match=f"{what} has .* in two splits"):
+        Exams.of(wrong)
 
 
 def test_the_command_refuses_bad_input_with_status_2(tmp_path):

@@ -44,7 +44,7 @@ class Exams:
         """Group the rows of a store by exam.
 
         Raises:
-            UserError: an exam lies in two splits or its findings cannot be read.
+            UserError: an exam or a patient lies in two splits, or findings cannot be read.
         """
         ids = store.ids
         exam_id, first_row, exam_of_row = np.unique(
@@ -53,6 +53,10 @@ class Exams:
         split = _text(store, "split")
         if (split != split[first_row][exam_of_row]).any():
             raise UserError("an exam has views in two splits: prepare the data set again")
+        splits_of = set(zip(_text(store, "patient_id").tolist(), split.tolist(), strict=True))
+        patients = [patient for patient, _ in splits_of if patient]
+        if len(set(patients)) < len(patients):
+            raise UserError("a patient has exams in two splits: prepare the data set again")
         flags = np.stack([_flag(store, name)[first_row] for name in FLAGS], axis=1)
         untreated = (flags[:, FLAGS.index("cast")] != 1) & (flags[:, FLAGS.index("hardware")] != 1)
         findings = ids["findings"].take(first_row).to_pylist()

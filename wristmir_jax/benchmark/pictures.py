@@ -139,12 +139,16 @@ def _draw(exams: Exams, store: EmbeddingStore) -> list[tuple[int, str | None]]:
     ]
     drawn: dict[int, str | None] = {}
     for region, status in wanted:
+        if len(drawn) == NUM_QUERIES:
+            break
         for exam in order:
-            if len(drawn) < NUM_QUERIES and exam not in drawn:
-                has_picture = region is None or _row_with(store, exams, exam, region) is not None
-                if has_picture and _status(store, exams, exam, region) == status:
-                    drawn[int(exam)] = region
-                    break
+            if (
+                exam not in drawn
+                and _status(store, exams, exam, region) == status
+                and _row_with(store, exams, exam, region) is not None
+            ):
+                drawn[int(exam)] = region
+                break
     return list(drawn.items())
 
 

@@ -12,7 +12,7 @@ from wristmir_jax.benchmark.probes import Scores
 
 _CLASSIFICATION = (
     ("fracture_classification", "All exams"),
-    ("fracture_classification_initial", "Initial exams without cast or metal"),
+    ("fracture_classification_initial", "Initial exams, no cast or metal"),
 )
 
 
