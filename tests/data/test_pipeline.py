@@ -51,7 +51,7 @@ def batches(tokenizer, *, steps=6, batch_size=8, source=None, **arguments):
         source or MemorySource(),
         order,
         tokenizer,
-        TextShapes(10, 6),
+        TextShapes(10, 6, (0.5, 1.0)),
         batch_size=batch_size,
         seed=7,
         **arguments,

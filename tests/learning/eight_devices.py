@@ -16,7 +16,7 @@ from wristmir_jax.models import parameters
 def loss_and_gradients(devices, fsdp):
     mesh = make_mesh(fsdp, devices)
     config = tiny_config()
-    graph, state, shardings = init_state(config, mesh, **SHAPES)
+    graph, state, _ = init_state(config, mesh, **SHAPES)
     batch = place_batch(random_batch(16), mesh)
 
     @jax.jit
@@ -48,9 +48,7 @@ def main():
                 "loss": float(loss_1),
                 "loss_difference": abs(float(loss_1 - loss_8)),
                 "gradient_difference": max(largest.values()),
-                "gradient_norm": float(
-                    np.sqrt(sum((g**2).sum() for g in gradients_1.values()))
-                ),
+                "gradient_norm": float(np.sqrt(sum((g**2).sum() for g in gradients_1.values()))),
                 "same_start": all((params_1[n] == params_8[n]).all() for n in params_1),
             }
         )

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -42,8 +43,8 @@ def test_data_4_fsdp_2_agrees_with_one_device():
     assert result["gradient_difference"] <= 1e-5
 
 
-class _Mesh:
-    shape = {"data": 4, "fsdp": 2}
+def mesh_of_4_by_2():
+    return SimpleNamespace(shape={"data": 4, "fsdp": 2})
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,7 @@ class _Mesh:
     ],
 )
 def test_the_longest_divisible_axis_is_split(shape, expected):
-    assert parameter_spec(shape, _Mesh()) == expected
+    assert parameter_spec(shape, mesh_of_4_by_2()) == expected
 
 
 def test_devices_that_do_not_divide_are_refused():

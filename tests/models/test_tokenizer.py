@@ -8,7 +8,11 @@ import pytest
 from wristmir_jax.errors import UserError
 from wristmir_jax.models.tokenizer import PAD_ID, CaptionTokenizer, train_tokenizer
 
-CAPTIONS = ["Buckle fracture of the distal radius.", "15 degrees dorsal angulation.", "No fracture."]
+CAPTIONS = [
+    "Buckle fracture of the distal radius.",
+    "15 degrees dorsal angulation.",
+    "No fracture.",
+]
 
 
 def test_case_is_ignored_and_words_are_not():
@@ -59,5 +63,5 @@ def test_a_folder_is_read_back(tmp_path):
 def test_a_folder_without_a_tokenizer_is_refused(tmp_path, content):
     if content is not None:
         (tmp_path / "tokenizer.json").write_text(content)
-    with pytest.raises(UserError, match="tokenizer.json"):
+    with pytest.raises(UserError, match=r"tokenizer\.json"):
         CaptionTokenizer.load(tmp_path)

@@ -42,7 +42,7 @@ class TextShapes:
 
     global_length: int
     region_length: int
-    capacity_fractions: tuple[float, ...] = (0.5, 1.0)
+    capacity_fractions: tuple[float, ...]
     multiple_of: int = 1
 
 
@@ -118,7 +118,9 @@ class _ReadRecord(grain.transforms.Map):
             "region_group": np.array(
                 [_group_words(caption) for caption in region_captions], np.int32
             ).reshape(num_regions, 2),
-            "global_text": _draw(record["caption_phrasings"], draws[0]) if record["caption"] else "",
+            "global_text": _draw(record["caption_phrasings"], draws[0])
+            if record["caption"]
+            else "",
             "region_text": [
                 _draw(region_phrasings[region * num_phrasings :][:num_phrasings], draws[1 + region])
                 if region_captions[region] and present_R[region]

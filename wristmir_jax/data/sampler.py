@@ -5,9 +5,7 @@ from functools import lru_cache
 import numpy as np
 
 
-def status_weights(
-    status_NxR: np.ndarray, present_NxR: np.ndarray, balance: float
-) -> np.ndarray:
+def status_weights(status_NxR: np.ndarray, present_NxR: np.ndarray, balance: float) -> np.ndarray:
     """How often to draw each record relative to the others.
 
     A record's weight is the mean over its present regions of (1 / share of its status)**balance,

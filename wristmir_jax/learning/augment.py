@@ -33,7 +33,9 @@ def augment(
     angle_B = jnp.deg2rad(config.rotation_degrees) * draw_4xB[0]
     scale_B = jnp.exp(jnp.log1p(config.scale) * draw_4xB[1])
     cos_B, sin_B = jnp.cos(angle_B) / scale_B, jnp.sin(angle_B) / scale_B
-    y_HxW, x_HxW = jnp.meshgrid(jnp.arange(H) - (H - 1) / 2, jnp.arange(W) - (W - 1) / 2, indexing="ij")
+    y_HxW, x_HxW = jnp.meshgrid(
+        jnp.arange(H) - (H - 1) / 2, jnp.arange(W) - (W - 1) / 2, indexing="ij"
+    )
     shift_B = config.shift * jnp.array([[H], [W]]) * draw_4xB[2:]
     from_y = cos_B[:, None, None] * y_HxW - sin_B[:, None, None] * x_HxW
     from_x = sin_B[:, None, None] * y_HxW + cos_B[:, None, None] * x_HxW

@@ -85,28 +85,26 @@ class Checkpoints:
         saved = _shapes(metadata.tree if hasattr(metadata, "tree") else metadata)
         expected = _shapes(state)
         differing = sorted(
-            name
-            for name in saved.keys() | expected.keys()
-            if saved.get(name) != expected.get(name)
+            name for name in saved.keys() | expected.keys() if saved.get(name) != expected.get(name)
         )
         if differing:
             name = differing[0]
             raise UserError(
                 f"{self._folder / str(step)} is a checkpoint of another architecture: "
-                f"{len(differing)} arrays differ, such as {name}, {saved.get(name, 'absent')} there "
-                f"and {expected.get(name, 'absent')} by config.json; give the folder of one run"
+                f"{len(differing)} arrays differ, such as {name}, {saved.get(name, 'absent')} "
+                f"there and {expected.get(name, 'absent')} by config.json; give the folder of one run"
             )
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    leaves = jax.tree_util.tree_leaves_with_path(
-        tree, is_leaf=lambda node: hasattr(node, "shape")
-    )
+    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda node: hasattr(node, "shape"))
     return {_name(path): tuple(leaf.shape) for path, leaf in leaves if hasattr(leaf, "shape")}
 
 
 def _name(path: tuple[Any, ...]) -> str:
-    return ".".join(str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path)
+    return ".".join(
+        str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path
+    )
 
 
 def has_checkpoint(workdir: epath.PathLike) -> bool:

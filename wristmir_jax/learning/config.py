@@ -49,6 +49,9 @@ def base() -> ml_collections.ConfigDict:
     config.loader.num_workers = 0
     # Batches that each worker keeps ready.
     config.loader.buffer_size = 2
+    # A batch of N captions is stored as its distinct ones, padded to the smallest of these
+    # fractions of N that holds them. Each fraction that occurs compiles the step once.
+    config.loader.text_capacities = (0.5, 1.0)
     # 0 draws records evenly; 1 draws each region status equally often.
     config.loader.balance = 0.5
 
@@ -72,8 +75,10 @@ def base() -> ml_collections.ConfigDict:
     config.loss = ml_collections.ConfigDict()
     config.loss.global_weight = 1.0
     config.loss.region_weight = 1.0
-    # Weigh a pair by one over the size of its caption group in the batch.
-    config.loss.weigh_groups = True
+    # Weigh a pair by the size of its caption group in the batch to minus this power: 1 lets each
+    # distinct caption count once, 0 each pair. Small batches hold few of most captions, and then 1
+    # hears the rare ones alone.
+    config.loss.group_exponent = 0.5
 
     config.augment = ml_collections.ConfigDict()
     config.augment.rotation_degrees = 15.0
@@ -119,14 +124,29 @@ def validate(config: ml_collections.ConfigDict) -> None:
         kind = config.model[tower].kind
         if kind not in ("vit", "convolutional"):
             raise UserError(f"config.model.{tower}.kind={kind}: choose vit or convolutional")
+    capacities = tuple(config.loader.text_capacities)
+    if capacities != tuple(sorted(capacities)) or not capacities or capacities[-1] != 1:
+        raise UserError(f"config.loader.text_capacities={capacities}: must rise and end with 1.0")
     if not 0 <= config.loader.balance <= 1:
         raise UserError(f"config.loader.balance={config.loader.balance}: must lie in 0..1")
+    if not 0 <= config.loss.group_exponent <= 1:
+        raise UserError(
+            f"config.loss.group_exponent={config.loss.group_exponent}: must lie in 0..1"
+        )
     if not 0 <= config.optimizer.ema_decay < 1:
-        raise UserError(f"config.optimizer.ema_decay={config.optimizer.ema_decay}: must be in [0, 1)")
+        raise UserError(
+            f"config.optimizer.ema_decay={config.optimizer.ema_decay}: must be in [0, 1)"
+        )
 
 
 # Changing one of these between a run and its resumption changes neither the model nor the data.
-_MAY_CHANGE = ("dataset", "total_steps", "checkpoint_every_steps", "keep_checkpoints", "log_every_steps")
+_MAY_CHANGE = (
+    "dataset",
+    "total_steps",
+    "checkpoint_every_steps",
+    "keep_checkpoints",
+    "log_every_steps",
+)
 
 
 def to_json(config: ml_collections.ConfigDict) -> str:
@@ -165,5 +185,3 @@ def _flatten(tree: dict, prefix: str = "") -> dict:
         else:
             flat[prefix + key] = value
     return flat
-
-

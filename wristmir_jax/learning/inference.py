@@ -64,9 +64,7 @@ class Embedder:
         def embed_images(params: Any, image: Any, crops: Any, mirrored: Any) -> tuple[Any, Any]:
             model = parameters.merge(graph, params)
             B, R, C, _ = crops.shape
-            crops_NxCxC = to_tower_frame(
-                crops.reshape(B * R, C, C), jax.numpy.repeat(mirrored, R)
-            )
+            crops_NxCxC = to_tower_frame(crops.reshape(B * R, C, C), jax.numpy.repeat(mirrored, R))
             return (
                 model.encode_global(to_tower_frame(image, mirrored)),
                 model.encode_regions(crops_NxCxC.reshape(B, R, C, C)),

@@ -26,7 +26,7 @@ from wristmir_jax.learning import workdir as workdirs
 from wristmir_jax.learning.checkpoints import Checkpoints
 from wristmir_jax.learning.sharding import make_mesh, place_batch
 from wristmir_jax.learning.state import TrainState, init_state
-from wristmir_jax.learning.step import Metrics, make_train_step
+from wristmir_jax.learning.step import Metrics, make_calibration, make_train_step
 from wristmir_jax.models.tokenizer import CaptionTokenizer, train_tokenizer
 
 # Enough to meet every word of generated captions; reading more only takes time.
@@ -70,12 +70,16 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
         if step >= config.total_steps:
             logging.info("nothing to do: step %d of %d is reached", step, config.total_steps)
             return
+        batch, records = _next(iterator, mesh)
+        if step == 0:
+            calibrate = jax.jit(make_calibration(graph), donate_argnums=0, out_shardings=shardings)
+            state = calibrate(state, batch)
         compiled = jax.jit(
             make_train_step(graph, config),
             donate_argnums=0,
             out_shardings=(shardings, NamedSharding(mesh, P())),
         )
-        _run(config, workdir, mesh, compiled, state, iterator, checkpoints, step)
+        _run(config, workdir, mesh, compiled, state, iterator, checkpoints, step, batch, records)
 
 
 def _run(
@@ -87,10 +91,11 @@ def _run(
     iterator: Any,
     checkpoints: Checkpoints,
     first_step: int,
+    batch: dict[str, jax.Array],
+    records: np.ndarray,
 ) -> None:
     reporter = _Reporter(config, workdir, first_step)
     try:
-        batch, records = _next(iterator, mesh)
         for step in range(first_step + 1, config.total_steps + 1):
             with jax.transfer_guard("disallow"):
                 state, metrics = train_step(state, batch)
@@ -220,9 +225,7 @@ def _batches(
     def column(name: str) -> np.ndarray:
         return np.array(index[name].to_pylist(), np.uint8).reshape(len(index), num_regions)
 
-    weights = status_weights(
-        column("region_status"), column("crop_present"), config.loader.balance
-    )
+    weights = status_weights(column("region_status"), column("crop_present"), config.loader.balance)
     return training_batches(
         dataset.source(config.split),
         RecordOrder(weights, config.total_steps * config.batch_size, config.seed),
@@ -230,6 +233,7 @@ def _batches(
         TextShapes(
             config.model.global_text_length,
             config.model.region_text_length,
+            capacity_fractions=tuple(config.loader.text_capacities),
             multiple_of=jax.local_device_count(),
         ),
         batch_size=config.batch_size,

@@ -51,7 +51,7 @@ def multi_positive_loss(
     labels: PairLabels,
     scale: jax.Array,
     *,
-    weigh_groups: bool = True,
+    group_exponent: float = 1.0,
 ) -> jax.Array:
     """Symmetric softmax loss in which every pair of the same caption group is a positive.
 
@@ -60,15 +60,15 @@ def multi_positive_loss(
         loss(i) = log sum_{j in A(i)} w_j exp(s_ij) - log sum_{j in P(i)} w_j exp(s_ij)
 
     the form that sums over positives inside the logarithm (MIL-NCE, Miech et al. 2020, arXiv
-    1912.06430). With `weigh_groups`, w_j = 1 / |group of j| and rows are averaged with the same
-    weights, so that each distinct caption counts once, however often the batch repeats it. An
-    uncertain finding against the same finding asserted is left out of A(i).
+    1912.06430). w_j = |group of j| ** -group_exponent, and rows are averaged with the same weights:
+    with 1, each distinct caption counts once, however often the batch repeats it; with 0, each pair
+    does. An uncertain finding against the same finding asserted is left out of A(i).
 
     Args:
         image_NxD, text_NxD: float32 unit vectors; row j of both is pair j.
         labels: of the N pairs.
         scale: float32 (), inverse temperature.
-        weigh_groups: weigh a pair by one over the size of its group in the batch.
+        group_exponent: 0..1, how far the size of a group in the batch is weighed out.
 
     Returns:
         float32 (), the mean of both directions; 0 where no pair is valid.
@@ -77,7 +77,7 @@ def multi_positive_loss(
     candidate_NxN = labels.valid_N[:, None] & labels.valid_N[None]
     candidate_NxN &= positive_NxN | ~_ambiguous(labels, labels)
     group_size_N = jnp.maximum(positive_NxN.sum(1), 1).astype(jnp.float32)
-    weight_N = jnp.where(labels.valid_N, 1 / group_size_N if weigh_groups else 1.0, 0.0)
+    weight_N = jnp.where(labels.valid_N, group_size_N**-group_exponent, 0.0)
     logits_NxN = scale * jnp.einsum(
         "nd,md->nm", image_NxD, text_NxD, precision=jax.lax.Precision.HIGHEST
     )
@@ -107,7 +107,7 @@ def region_loss(
     labels: PairLabels,
     scale: jax.Array,
     *,
-    weigh_groups: bool = True,
+    group_exponent: float = 1.0,
 ) -> jax.Array:
     """`multi_positive_loss` within each region, averaged over the regions that have a valid pair.
 
@@ -118,11 +118,13 @@ def region_loss(
         image_BxRxD, text_BxRxD: float32 unit vectors.
         labels: with leading axes (B, R); `status_NxK` is (B, R, 1).
         scale: float32 ().
-        weigh_groups: as in `multi_positive_loss`.
+        group_exponent: as in `multi_positive_loss`.
     """
 
     def one_region(image_BxD: jax.Array, text_BxD: jax.Array, labels: PairLabels) -> jax.Array:
-        return multi_positive_loss(image_BxD, text_BxD, labels, scale, weigh_groups=weigh_groups)
+        return multi_positive_loss(
+            image_BxD, text_BxD, labels, scale, group_exponent=group_exponent
+        )
 
     loss_R = jax.vmap(one_region, in_axes=1)(image_BxRxD, text_BxRxD, labels)
     present_R = labels.valid_N.any(axis=0)

@@ -79,8 +79,8 @@ def place_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Ar
             first_row = min(
                 (rows.start or 0 for rows, *_ in _addressable(sharding, token_TxL.shape)), default=0
             )
-            index = np.where(index >= 0, index + first_row, -1).astype(np.int32)
-            placed[key] = jax.make_array_from_process_local_data(sharding, index)
+            global_index = np.where(index >= 0, index + first_row, -1).astype(np.int32)
+            placed[key] = jax.make_array_from_process_local_data(sharding, global_index)
     return placed
 
 

@@ -19,6 +19,17 @@ DeviceBatch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
 
 
+def tower_inputs(batch: DeviceBatch) -> tuple[jax.Array, jax.Array]:
+    """Films float32 (B, S, S) and crops (B, R, C, C) in [0, 1], right wrists mirrored to left."""
+    B, R, C, _ = batch["crops"].shape
+    mirrored_B = batch["mirrored"]
+    crops_NxCxC = batch["crops"].reshape(B * R, C, C)
+    return (
+        to_tower_frame(batch["image"], mirrored_B),
+        to_tower_frame(crops_NxCxC, jnp.repeat(mirrored_B, R)).reshape(B, R, C, C),
+    )
+
+
 def batch_loss(
     model: DualEncoder,
     batch: DeviceBatch,
@@ -33,15 +44,13 @@ def batch_loss(
         key: of the augmentation; None leaves the pixels as they are.
         config: of the run.
     """
-    B, R, C, _ = batch["crops"].shape
-    image_BxSxS = to_tower_frame(batch["image"], batch["mirrored"])
-    crops_NxCxC = to_tower_frame(
-        batch["crops"].reshape(B * R, C, C), jnp.repeat(batch["mirrored"], R)
-    )
+    image_BxSxS, crops_BxRxCxC = tower_inputs(batch)
     if key is not None:
+        B, R, C, _ = crops_BxRxCxC.shape
         global_key, region_key = jax.random.split(key)
         image_BxSxS = augment(global_key, image_BxSxS, config.augment)
-        crops_NxCxC = augment(region_key, crops_NxCxC, config.augment)
+        crops_NxCxC = crops_BxRxCxC.reshape(B * R, C, C)
+        crops_BxRxCxC = augment(region_key, crops_NxCxC, config.augment).reshape(B, R, C, C)
 
     global_index_B, region_index_BxR = batch["global_text_index"], batch["region_text_index"]
     # Index -1 (no caption) takes the last row; `valid` drops it from the loss.
@@ -55,14 +64,14 @@ def batch_loss(
         global_text_BxD,
         PairLabels(batch["global_group"], global_index_B >= 0, status_BxR),
         scale_2[GLOBAL_LEVEL],
-        weigh_groups=config.loss.weigh_groups,
+        group_exponent=config.loss.group_exponent,
     )
     local_loss = region_loss(
-        model.encode_regions(crops_NxCxC.reshape(B, R, C, C)),
+        model.encode_regions(crops_BxRxCxC),
         region_text_BxRxD,
         PairLabels(batch["region_group"], region_index_BxR >= 0, status_BxR[..., None]),
         scale_2[REGION_LEVEL],
-        weigh_groups=config.loss.weigh_groups,
+        group_exponent=config.loss.group_exponent,
     )
     loss = config.loss.global_weight * global_loss + config.loss.region_weight * local_loss
     return loss, {
@@ -105,3 +114,47 @@ def make_train_step(
         return TrainState(step, params, average, optimizer_state), metrics
 
     return train_step
+
+
+def make_calibration(graph: Any) -> Callable[[TrainState, DeviceBatch], TrainState]:
+    """The function that centres and scales the four projections on the first batch of a run.
+
+    Pooled features of random towers share one large component, so all their unit vectors lie in a
+    narrow cone (Liang et al. 2022, arXiv 2203.02053) and the loss hardly tells pairs apart. Every
+    output of a projection is given mean 0 and variance 1 over the batch (the data-dependent
+    initialisation of Salimans and Kingma 2016, arXiv 1602.07868).
+    """
+
+    def calibrate(state: TrainState, batch: DeviceBatch) -> TrainState:
+        params = dict(state.parameters)
+        model: DualEncoder = parameters.merge(graph, params)
+        image_BxSxS, crops_BxRxCxC = tower_inputs(batch)
+        projected = {
+            "global_projection": (
+                model.project_global(image_BxSxS),
+                jnp.ones(len(image_BxSxS), bool),
+            ),
+            "local_projection": (
+                model.project_regions(crops_BxRxCxC),
+                batch["region_text_index"] >= 0,
+            ),
+        }
+        for level, name in ((GLOBAL_LEVEL, "global"), (REGION_LEVEL, "region")):
+            index = batch[f"{name}_text_index"]
+            # By use and not by distinct caption: processes store a caption that they share twice.
+            text = model.project_text(batch[f"{name}_token"], level)[index]
+            projected[f"text_projections/{level}"] = (text, index >= 0)
+        for name, (output, valid) in projected.items():
+            weight = (valid / jnp.maximum(valid.sum(), 1))[..., None]
+            axes = tuple(range(valid.ndim))
+            mean_D = (weight * output).sum(axes)
+            deviation_D = jnp.sqrt((weight * (output - mean_D) ** 2).sum(axes))
+            # Nothing valid, or nothing that varies: leave the projection as it is.
+            usable = (valid.sum() > 1) & (deviation_D > 1e-6).all()
+            deviation_D = jnp.where(usable, deviation_D, 1.0)
+            mean_D = jnp.where(usable, mean_D, 0.0)
+            params[f"{name}/kernel"] = params[f"{name}/kernel"] / deviation_D
+            params[f"{name}/bias"] = (params[f"{name}/bias"] - mean_D) / deviation_D
+        return state.replace(parameters=params, average=jax.tree.map(jnp.copy, params))
+
+    return calibrate

@@ -20,7 +20,7 @@ def write_text(path: epath.Path, text: str) -> None:
     """Write aside, then rename: a reader sees the old file or the new one, never half of one."""
     aside = path.parent / f"{path.name}.partial-{os.getpid()}"
     aside.write_text(text)
-    aside.rename(path)
+    aside.replace(path)
 
 
 def read_config(workdir: epath.Path) -> ml_collections.ConfigDict:

@@ -53,34 +53,47 @@ class DualEncoder(nnx.Module):
             rngs=rngs,
         )
 
-        def projection(features: int) -> nnx.Linear:
-            return nnx.Linear(
-                features, config.embedding_dim, use_bias=False, dtype=dtype, rngs=rngs
-            )
-
-        self.global_projection = projection(self.global_tower.out_features)
-        self.local_projection = projection(self.local_tower.out_features)
-        self.text_projections = nnx.List([projection(text.width) for _ in range(2)])
+        self.global_projection = nnx.Linear(
+            self.global_tower.out_features, config.embedding_dim, dtype=dtype, rngs=rngs
+        )
+        self.local_projection = nnx.Linear(
+            self.local_tower.out_features, config.embedding_dim, dtype=dtype, rngs=rngs
+        )
+        self.text_projections = nnx.List(
+            [
+                nnx.Linear(text.width, config.embedding_dim, dtype=dtype, rngs=rngs)
+                for _ in (GLOBAL_LEVEL, REGION_LEVEL)
+            ]
+        )
         self.log_scale = nnx.Param(jnp.full((2,), jnp.log(config.initial_scale), jnp.float32))
 
     def encode_global(self, image_BxHxW: jax.Array) -> jax.Array:
         """Unit vectors float32 (B, D) of films with pixels in [0, 1]."""
-        kind_B = jnp.zeros(image_BxHxW.shape[0], jnp.int32)
-        features = self.global_tower(self._normalise(image_BxHxW), kind_B)
-        return unit_length(self.global_projection(features))
+        return unit_length(self.project_global(image_BxHxW))
 
     def encode_regions(self, crop_BxRxHxW: jax.Array) -> jax.Array:
         """Unit vectors float32 (B, R, D) of crops, all regions in one call of the local tower."""
-        B, R, H, W = crop_BxRxHxW.shape
-        kind_N = jnp.tile(jnp.arange(R, dtype=jnp.int32), B)
-        features = self.local_tower(
-            self._normalise(crop_BxRxHxW.reshape(B * R, H, W)), kind_N
-        )
-        return unit_length(self.local_projection(features)).reshape(B, R, -1)
+        return unit_length(self.project_regions(crop_BxRxHxW))
 
     def encode_text(self, token_TxL: jax.Array, level: int) -> jax.Array:
         """Unit vectors float32 (T, D) of token ids, for `GLOBAL_LEVEL` or `REGION_LEVEL`."""
-        return unit_length(self.text_projections[level](self.text_tower(token_TxL)))
+        return unit_length(self.project_text(token_TxL, level))
+
+    def project_global(self, image_BxHxW: jax.Array) -> jax.Array:
+        """`encode_global` before normalisation."""
+        kind_B = jnp.zeros(image_BxHxW.shape[0], jnp.int32)
+        return self.global_projection(self.global_tower(self._normalise(image_BxHxW), kind_B))
+
+    def project_regions(self, crop_BxRxHxW: jax.Array) -> jax.Array:
+        """`encode_regions` before normalisation."""
+        B, R, H, W = crop_BxRxHxW.shape
+        kind_N = jnp.tile(jnp.arange(R, dtype=jnp.int32), B)
+        features = self.local_tower(self._normalise(crop_BxRxHxW.reshape(B * R, H, W)), kind_N)
+        return self.local_projection(features).reshape(B, R, -1)
+
+    def project_text(self, token_TxL: jax.Array, level: int) -> jax.Array:
+        """`encode_text` before normalisation."""
+        return self.text_projections[level](self.text_tower(token_TxL))
 
     def _normalise(self, pixels: jax.Array) -> jax.Array:
         return ((pixels - 0.5) / 0.25).astype(self.dtype)

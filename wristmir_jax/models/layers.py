@@ -20,7 +20,9 @@ class Attention(nnx.Module):
         B, L, D = x_BxLxD.shape
         qkv = self.qkv(x_BxLxD).reshape(B, L, 3, self.num_heads, D // self.num_heads)
         mask = None if key_valid_BxL is None else key_valid_BxL[:, None, None, :]
-        y_BxLxHxDh = jax.nn.dot_product_attention(qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2], mask=mask)
+        y_BxLxHxDh = jax.nn.dot_product_attention(
+            qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2], mask=mask
+        )
         return self.out(y_BxLxHxDh.reshape(B, L, D))
 
 

@@ -28,7 +28,7 @@ class CaptionTokenizer:
         return self._tokenizer.get_vocab_size()
 
     def encode(self, texts: Sequence[str], length: int) -> np.ndarray:
-        """Token ids, int32 (len(texts), length); longer texts are cut, shorter ones padded with 0."""
+        """Token ids int32 (len(texts), length); longer texts are cut, shorter ones padded by 0."""
         ids_TxL = np.full((len(texts), length), PAD_ID, np.int32)
         for row, encoding in enumerate(self._tokenizer.encode_batch(list(texts))):
             ids = encoding.ids[:length]
@@ -55,7 +55,9 @@ class CaptionTokenizer:
         try:
             tokenizer = Tokenizer.from_str(path.read_text())
         except Exception as error:  # the library raises bare Exception
-            raise UserError(f"{path} is not a tokenizer of the tokenizers library: {error}") from None
+            raise UserError(
+                f"{path} is not a tokenizer of the tokenizers library: {error}"
+            ) from None
         if tokenizer.token_to_id("[PAD]") != PAD_ID:
             raise UserError(f"{path}: the padding token [PAD] must have id {PAD_ID}")
         # Padding and cutting are ours, to fixed shapes.

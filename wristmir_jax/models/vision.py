@@ -29,7 +29,9 @@ class ViT(nnx.Module):
         rngs: nnx.Rngs,
     ):
         if image_size % patch_size:
-            raise ValueError(f"image size {image_size} is not a multiple of patch size {patch_size}")
+            raise ValueError(
+                f"image size {image_size} is not a multiple of patch size {patch_size}"
+            )
         self.patch_size = patch_size
         self.out_features = width
         num_patches = (image_size // patch_size) ** 2
@@ -67,7 +69,7 @@ class ResidualBlock(nnx.Module):
         )
         self.norm1 = nnx.GroupNorm(features, num_groups=8, dtype=dtype, rngs=rngs)
         self.conv2 = nnx.Conv(features, features, (3, 3), use_bias=False, dtype=dtype, rngs=rngs)
-        # A zero scale makes every block start as its shortcut (Goyal et al. 2017, arXiv 1706.02677).
+        # A zero scale makes a block start as its shortcut (Goyal et al. 2017, arXiv 1706.02677).
         self.norm2 = nnx.GroupNorm(
             features, num_groups=8, scale_init=nnx.initializers.zeros, dtype=dtype, rngs=rngs
         )

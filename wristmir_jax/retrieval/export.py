@@ -3,7 +3,7 @@
 import math
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -32,10 +32,15 @@ class ImageTextEmbedder(Protocol):
     crop_size: int
 
     def embed_images(
-        self, image: np.ndarray, crops: np.ndarray, crop_present: np.ndarray, mirrored: np.ndarray
+        self,
+        image: np.ndarray,
+        crops: np.ndarray,
+        crop_present: np.ndarray,
+        mirrored: np.ndarray,
+        /,
     ) -> tuple[np.ndarray, np.ndarray]: ...
 
-    def embed_texts(self, texts: list[str], level: str) -> np.ndarray: ...
+    def embed_texts(self, texts: Sequence[str], level: str, /) -> np.ndarray: ...
 
 
 def export_embeddings(
