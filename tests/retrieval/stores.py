@@ -1,5 +1,6 @@
 """Small embedding stores with clustered random vectors, for the tests of retrieval."""
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from wristmir_jax.anatomy import REGION_NAMES
 from wristmir_jax.reports.findings import STATUSES
-from wristmir_jax.retrieval.store import EmbeddingWriter, StoreMetadata
+from wristmir_jax.retrieval.store import EmbeddingStore, EmbeddingWriter, StoreMetadata
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -90,3 +91,25 @@ def write_store(
                 np.array([5, 6]),
             )
     return folder
+
+
+def random_store(
+    num_exams: int,
+    regions: tuple[str, ...] = REGION_NAMES,
+    dim: int = 16,
+    seed: int = 0,
+    axes: bool = False,
+) -> EmbeddingStore:
+    """A store of `random_rows`; with `axes` every vector lies along an axis, so that most tie."""
+    ids, vectors, region_vectors, present = random_rows(num_exams, regions, dim, seed)
+    if axes:
+        vectors, region_vectors = _along_axis(vectors), _along_axis(region_vectors)
+    with tempfile.TemporaryDirectory() as folder:
+        with EmbeddingWriter(Path(folder) / "E", metadata(regions, dim)) as writer:
+            writer.add(ids, vectors, region_vectors, present)
+        return EmbeddingStore.load(Path(folder) / "E")
+
+
+def _along_axis(vectors: np.ndarray) -> np.ndarray:
+    largest = np.abs(vectors) == np.abs(vectors).max(axis=-1, keepdims=True)
+    return np.where(largest, np.sign(vectors), 0).astype(np.float32)
