@@ -23,8 +23,8 @@ from wristmir_jax.data.record import INFO_FILE, SPLITS, DatasetInfo, Record
 from wristmir_jax.data.schema import Schema
 from wristmir_jax.data.sources.base import Rejection
 from wristmir_jax.errors import UserError
+from wristmir_jax.folders import write_aside
 from wristmir_jax.reports.captions import caption_group
-from wristmir_jax.retrieval.folder import write_aside
 
 DATASET_NAME = "wristmir"
 REJECTED_FILE = "rejected.jsonl"

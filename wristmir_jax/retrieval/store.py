@@ -19,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from wristmir_jax.anatomy import SEXES, SIDES, VIEWS
 from wristmir_jax.data.record import SPLITS
 from wristmir_jax.errors import UserError
+from wristmir_jax.folders import write_aside
 from wristmir_jax.reports.findings import STATUSES
-from wristmir_jax.retrieval.folder import write_aside
 
 STORE_VERSION = 1
 METADATA_FILE = "metadata.json"

@@ -15,11 +15,11 @@ from etils import epath
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from wristmir_jax.errors import UserError
+from wristmir_jax.folders import write_aside
 from wristmir_jax.retrieval.checksums import SUMS_FILE, check_checksums, write_checksums
 from wristmir_jax.retrieval.coarse import CoarseSearcher, ExactSearcher, build_coarse, load_coarse
 from wristmir_jax.retrieval.exam_table import ExamTable
 from wristmir_jax.retrieval.filters import NO_FILTERS, Filters
-from wristmir_jax.retrieval.folder import write_aside
 from wristmir_jax.retrieval.queries import Queries
 from wristmir_jax.retrieval.ranking import Plan, Ranked, Selection, rank
 from wristmir_jax.retrieval.rerank import Gallery
