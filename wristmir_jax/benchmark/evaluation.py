@@ -64,7 +64,7 @@ def evaluate(
     notes: list[str] = []
     captions = _recalls(store, notes, resamples, seed)
     metrics: dict[str, Any] = {
-        "title": title(store),
+        "title": store.metadata.title,
         "synthetic": store.metadata.synthetic,
         "gallery_size": captions["image_to_text"]["gallery_size"],
         "queries": captions["image_to_text"]["queries"],
@@ -108,14 +108,6 @@ def evaluate(
     _write(output, METRICS_FILE, json.dumps(metrics, indent=2, allow_nan=False) + "\n")
     _write(output, REPORT_FILE, page)
     return metrics
-
-
-def title(store: EmbeddingStore) -> str:
-    """The data set's title, which says so where the wrists are synthetic."""
-    name = store.metadata.dataset_title
-    if store.metadata.synthetic and "synthetic" not in name.lower():
-        return f"{name}: phantoms (synthetic)"
-    return name
 
 
 def caption_gallery(store: EmbeddingStore, level: str) -> CaptionGallery:

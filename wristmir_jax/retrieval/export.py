@@ -115,7 +115,7 @@ def export_embeddings(
 def _add(
     writer: EmbeddingWriter,
     embedder: ImageTextEmbedder,
-    records: list[Mapping[str, Any]],
+    records: Sequence[Mapping[str, Any]],
     indices: range,
     split: str,
 ) -> None:
@@ -157,7 +157,7 @@ def _add(
 
 def _count(
     counts: dict[str, tuple[Counter[str], Counter[str]]],
-    records: list[Mapping[str, Any]],
+    records: Sequence[Mapping[str, Any]],
     regions: tuple[str, ...],
     *,
     train: bool,

@@ -65,6 +65,13 @@ class StoreMetadata(BaseModel):
     num_exams: int = 0
     splits: dict[str, int] = Field(default_factory=dict)
 
+    @property
+    def title(self) -> str:
+        """The data set's title, which says so where the wrists are synthetic."""
+        if self.synthetic and "synthetic" not in self.dataset_title.lower():
+            return f"{self.dataset_title}: phantoms (synthetic)"
+        return self.dataset_title
+
 
 def id_schema(regions: Sequence[str]) -> pa.Schema:
     """The columns of a row that are no vectors; only age and the flags may be null (unknown)."""

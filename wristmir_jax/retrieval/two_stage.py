@@ -1,10 +1,8 @@
 """Two-stage search: the globally nearest exams, ordered by the bone in question."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any, Self
+from typing import Self
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,6 +18,7 @@ from wristmir_jax.retrieval.checksums import SUMS_FILE, check_checksums, write_c
 from wristmir_jax.retrieval.coarse import CoarseSearcher, ExactSearcher, build_coarse, load_coarse
 from wristmir_jax.retrieval.exam_table import ExamTable
 from wristmir_jax.retrieval.filters import NO_FILTERS, Filters
+from wristmir_jax.retrieval.hits import Hit
 from wristmir_jax.retrieval.queries import Queries
 from wristmir_jax.retrieval.ranking import Plan, Ranked, Selection, rank
 from wristmir_jax.retrieval.rerank import Gallery
@@ -34,34 +33,6 @@ _VECTORS_FILE = "vectors.safetensors"
 TOP_K = 5
 NUM_CANDIDATES = 100
 REGION_WEIGHT = 0.5
-
-
-@dataclass(frozen=True)
-class Hit:
-    """One exam that was found.
-
-    Attributes:
-        rank: from 1.
-        score: what hits are ordered by; inner products of unit vectors. A hit that does not show
-            the region which the query shows comes last, by its global score minus 3.
-        region_score: None where query or exam does not show the region.
-        caption: the exam's canonical caption, "" where there is none.
-        findings: the exam's `Findings` as JSON values, None where there are none.
-        image_ids: the exam's images.
-    """
-
-    rank: int
-    exam_id: str
-    score: float
-    global_score: float
-    region_score: float | None
-    caption: str
-    findings: dict[str, Any] | None
-    image_ids: tuple[str, ...]
-
-    def to_json(self) -> str:
-        """One line."""
-        return json.dumps(asdict(self), ensure_ascii=False)
 
 
 class IndexInfo(BaseModel):
@@ -194,7 +165,7 @@ class Index:
             exclude_exam=[exclude_exam],
             filters=filters,
         )
-        return self._hits(ranked)
+        return self._hits(ranked, region)
 
     def search_text(
         self,
@@ -249,7 +220,7 @@ class Index:
             global_scores = np.full_like(ranked.scores, -np.inf)
             global_scores[0, found >= 0] = similarity
             ranked = Ranked(found[None], ranked.scores, global_scores, ranked.scores)
-        return self._hits(ranked)
+        return self._hits(ranked, region)
 
     def search_batch(
         self,
@@ -397,7 +368,7 @@ class Index:
             excluded.append(np.array(positions, np.int32))
         return excluded
 
-    def _hits(self, ranked: Ranked) -> list[Hit]:
+    def _hits(self, ranked: Ranked, region: str | None) -> list[Hit]:
         hits = []
         found = zip(
             ranked.exams[0],
@@ -406,20 +377,17 @@ class Index:
             ranked.region_scores[0],
             strict=True,
         )
-        for rank_, (exam, score, global_score, region_score) in enumerate(found, 1):
+        for number, (exam, score, global_score, region_score) in enumerate(found, 1):
             if exam < 0:
                 break
-            rows = self.ids.take(self.exams.rows(exam)).to_pylist()
             hits.append(
-                Hit(
-                    rank=rank_,
-                    exam_id=self.exams.exam_ids[exam],
-                    score=float(score),
-                    global_score=float(global_score),
-                    region_score=None if np.isnan(region_score) else float(region_score),
-                    caption=rows[0]["caption"],
-                    findings=json.loads(rows[0]["findings"]) if rows[0]["findings"] else None,
-                    image_ids=tuple(row["image_id"] for row in rows),
+                Hit.of_exam(
+                    number,
+                    self.ids.take(self.exams.rows(exam)).to_pylist(),
+                    region,
+                    float(score),
+                    float(global_score),
+                    None if np.isnan(region_score) else float(region_score),
                 )
             )
         return hits

@@ -1,0 +1,208 @@
+"""What is asked of an index: a film, an exam that it holds, or a text, and whose exam that is."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from etils import epath
+
+from wristmir_jax import anatomy
+from wristmir_jax.errors import UserError
+from wristmir_jax.images.prepare import tower_inputs
+from wristmir_jax.images.reading import Radiograph
+from wristmir_jax.retrieval.export import ImageTextEmbedder
+from wristmir_jax.retrieval.queries import Queries
+from wristmir_jax.retrieval.store import GLOBAL_LEVEL
+from wristmir_jax.retrieval.two_stage import Index
+
+# Of a film that the index does not hold and whose view nobody tells.
+DEFAULT_VIEW = "pa"
+
+
+@dataclass(frozen=True)
+class TextVectors:
+    """A text's unit vectors.
+
+    Attributes:
+        of_wrist: float32 (D,), level "global".
+        of_region: float32 (D_local,), of the level of the region asked for; None without one.
+    """
+
+    of_wrist: np.ndarray
+    of_region: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Question:
+    """A query, ready to be put to an index.
+
+    Attributes:
+        name: file, exam or text, as the user gave it.
+        vectors: of the images of one exam, or of a text.
+        patient_id: whose exam is asked with; None where that is not known.
+        exam_id: the query's own exam in the index; None where there is none.
+        shown_as: how a film was taken, for people; "" for other questions.
+        notes: what the user should know, a line each.
+    """
+
+    name: str
+    vectors: Queries | TextVectors
+    patient_id: str | None = None
+    exam_id: str | None = None
+    shown_as: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FilmFacts:
+    """What is known of a query film beside its pixels; None = not told.
+
+    Where it is not told, it is taken from the index if the index holds the film. Otherwise the view
+    is `DEFAULT_VIEW`; a film of unknown side is not mirrored and its regions are sought where a
+    left wrist has them; at unknown age every region counts as bone.
+
+    Attributes:
+        view, laterality: names from `anatomy`.
+        age_years: decides whether the ulnar styloid can be on the film.
+    """
+
+    view: str | None = None
+    laterality: str | None = None
+    age_years: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.view is not None:
+            anatomy.code(anatomy.VIEWS, self.view, "view")
+        if self.laterality is not None:
+            anatomy.code(anatomy.SIDES, self.laterality, "laterality")
+
+    def completed(self, row: dict[str, Any] | None) -> "FilmFacts":
+        """With everything told: from the film's row of the index, else the defaults."""
+        row = row or {"view": DEFAULT_VIEW, "laterality": "unknown", "age_years": None}
+        return FilmFacts(
+            self.view or row["view"],
+            self.laterality or row["laterality"],
+            row["age_years"] if self.age_years is None else self.age_years,
+        )
+
+
+def ask_with_film(
+    index: Index,
+    embedder: ImageTextEmbedder,
+    film: Radiograph,
+    name: str = "",
+    facts: FilmFacts | None = None,
+) -> Question:
+    """A radiograph, cropped and mirrored as `prepare` and `embed` do with films without boxes.
+
+    A film of the index is recognised by its file's bytes, else by the file's name without suffix;
+    then its exam and its patient are known.
+
+    Args:
+        embedder: of the model that made the index.
+        film: as `images.reading.read_radiograph` gives it.
+        name: of its file; "" for none.
+
+    Raises:
+        UserError: the index was made by another model.
+    """
+    index.check_model(embedder.model_fingerprint, "the embedder")
+    row, notes = _known_film(index, film, epath.Path(name).stem)
+    facts = (facts or FilmFacts()).completed(row)
+    assert facts.view is not None and facts.laterality is not None
+    inputs = tower_inputs(
+        film,
+        facts.view,
+        facts.laterality,
+        None,
+        embedder.regions,
+        embedder.image_size,
+        embedder.crop_size,
+        float("nan") if facts.age_years is None else facts.age_years,
+    )
+    vectors = embedder.embed_images(
+        inputs.image[None],
+        inputs.crops[None],
+        inputs.crop_present[None].astype(bool),
+        np.array([facts.laterality == anatomy.MIRRORED_SIDE]),
+    )
+    question = Question(
+        name=name or "the film",
+        vectors=Queries.of_images(*vectors, inputs.crop_present[None].astype(bool)),
+        shown_as=_shown_as(facts),
+        notes=notes,
+    )
+    return question if row is None else _of_row(question, row)
+
+
+def ask_with_exam(index: Index, exam_id: str) -> Question:
+    """An exam of the index, with all its films.
+
+    Raises:
+        UserError: the exam is not in the index.
+    """
+    question = Question(exam_id, index.query_from_exam(exam_id))
+    row = int(index.exams.rows(index.exams.exam(exam_id))[0])
+    return _of_row(question, _cells(index, row))
+
+
+def ask_with_text(
+    index: Index, embedder: ImageTextEmbedder, text: str, region: str | None = None
+) -> Question:
+    """Words, as a caption would say them.
+
+    Args:
+        embedder: of the model that made the index.
+        region: the bone that the words are about; None for the whole wrist.
+
+    Raises:
+        UserError: the text is empty, the region is unknown, or the index was made by another model.
+    """
+    index.check_model(embedder.model_fingerprint, "the embedder")
+    if not text.strip():
+        raise UserError("the text to search for is empty")
+    if region is not None:
+        index.region(region)
+    of_region = None if region is None else embedder.embed_texts([text], region)[0]
+    return Question(
+        f'"{text}"', TextVectors(embedder.embed_texts([text], GLOBAL_LEVEL)[0], of_region)
+    )
+
+
+def _known_film(
+    index: Index, film: Radiograph, stem: str
+) -> tuple[dict[str, Any] | None, tuple[str, ...]]:
+    """The film's row of the index, None where it is not there, and what to tell of it."""
+    rows = []
+    if film.source_hash:
+        rows = _rows_where(index, "source_hash", lambda value: value == film.source_hash)
+    if rows:
+        return _cells(index, rows[0]), ()
+    if stem:
+        # An image_id may be a path without suffix.
+        rows = _rows_where(index, "image_id", lambda value: value.rsplit("/", 1)[-1] == stem)
+    if len(rows) != 1:
+        return None, ()
+    return _cells(index, rows[0]), (
+        "the index holds a film of this name with other content: this one is taken for a copy of "
+        "it, of the same patient",
+    )
+
+
+def _rows_where(index: Index, column: str, meets: Callable[[str], bool]) -> list[int]:
+    return [row for row, value in enumerate(index.ids[column].to_pylist()) if meets(value)]
+
+
+def _cells(index: Index, row: int) -> dict[str, Any]:
+    return index.ids.slice(row, 1).to_pylist()[0]
+
+
+def _of_row(question: Question, row: dict[str, Any]) -> Question:
+    return replace(question, patient_id=row["patient_id"] or None, exam_id=row["exam_id"])
+
+
+def _shown_as(facts: FilmFacts) -> str:
+    view = {"pa": "PA"}.get(str(facts.view), facts.view)
+    side = "unknown side" if facts.laterality == "unknown" else facts.laterality
+    return f"{view} view, {side}"
