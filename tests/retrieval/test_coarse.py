@@ -14,8 +14,9 @@ from wristmir_jax.retrieval.coarse import COARSE, ExactSearcher, build_coarse, l
 
 
 def clustered(num_rows: int, dim: int, seed: int = 0) -> np.ndarray:
+    """Unit vectors around the same 64 centres whatever the seed, as queries and a gallery are."""
+    centres = np.random.default_rng(dim).normal(size=(64, dim))
     rng = np.random.default_rng(seed)
-    centres = rng.normal(size=(64, dim))
     return unit(centres[rng.integers(0, 64, num_rows)] + 0.3 * rng.normal(size=(num_rows, dim)))
 
 
