@@ -72,9 +72,8 @@ echo "== search: the exams most alike to $query in the $region"
 python -m wristmir_jax.search "--index=$run/index" "--workdir=$run/workdir" \
   "--query_exam=$query" "--region=$region" --top_k=5
 
-step evaluate "$run/evaluation" python -m wristmir_jax.evaluate \
-  "--embeddings=$run/embeddings" "--output=$run/evaluation"
-cp -R "$run/evaluation/." "$run/"
+step evaluate "$run/report.html" python -m wristmir_jax.evaluate \
+  "--embeddings=$run/embeddings" "--output=$run"
 
 echo
 echo "done in $((SECONDS - begin)) s: $run/report.html"
