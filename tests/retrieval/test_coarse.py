@@ -32,7 +32,7 @@ def test_exact_search_equals_numpy(num_rows, num_queries, block, seed, data):
     k = data.draw(st.integers(1, num_rows))
     vectors, queries = clustered(num_rows, 8, seed), clustered(num_queries, 8, seed + 9)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(coarse, "_BLOCK", block)
+        patch.setattr(coarse, "_BLOCK_SCORES", block * num_queries)
         rows, scores = ExactSearcher(vectors).search(queries, k)
     expected = queries @ vectors.T
     assert rows.shape == scores.shape == (num_queries, k)
@@ -42,7 +42,7 @@ def test_exact_search_equals_numpy(num_rows, num_queries, block, seed, data):
 
 
 def test_equal_scores_keep_the_order_of_rows(monkeypatch):
-    monkeypatch.setattr(coarse, "_BLOCK", 4)
+    monkeypatch.setattr(coarse, "_BLOCK_SCORES", 4)
     rows, _ = ExactSearcher(np.tile(unit(np.ones((1, 4))), (10, 1))).search(
         unit(np.ones((1, 4))), 7
     )
