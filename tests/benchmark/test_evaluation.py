@@ -148,9 +148,9 @@ def test_an_exam_of_the_querys_patient_is_never_found(tmp_path):
 
 
 def test_boxes_lie_where_the_letterboxed_film_shows_them():
-    box = pictures._box_on_letterbox(np.array([10, 0, 30, 50], np.float32), np.array([100, 50]))
+    box = pictures.box_on_letterbox(np.array([10, 0, 30, 50], np.float32), np.array([100, 50]))
     assert box == pytest.approx((35, 0, 20, 50))
-    assert pictures._box_on_letterbox(np.full(4, np.nan), np.array([100, 50])) is None
+    assert pictures.box_on_letterbox(np.full(4, np.nan), np.array([100, 50])) is None
 
 
 def test_what_else_the_output_folder_holds_stays(perfect, tmp_path):

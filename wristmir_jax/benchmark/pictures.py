@@ -224,12 +224,12 @@ class _Painter:
         if region is not None and with_crop is not None:
             r = store.metadata.regions.index(region)
             crop = _png(record["crops"][r], _CROP_PIXELS)
-            box = _box_on_letterbox(record["boxes"][r], record["original_size"])
+            box = box_on_letterbox(record["boxes"][r], record["original_size"])
         return Picture(
             film=_png(record["image"], _FILM_PIXELS),
             crop=crop,
             box=box,
-            facts=_facts(cell),
+            facts=facts_of(cell),
             caption=cell[f"{region}_caption" if region else "caption"],
             status=_STATUS_WORDS[_status(store, self._exams, exam, region)],
             agreement=agreement,
@@ -238,7 +238,8 @@ class _Painter:
         )
 
 
-def _facts(cell: dict[str, Any]) -> str:
+def facts_of(cell: dict[str, Any]) -> str:
+    """View, side, age, sex and treatment, as far as they are known, of a row of the store."""
     view = {"pa": "PA", "unknown": ""}.get(cell["view"], cell["view"])
     side = "" if cell["laterality"] == "unknown" else cell["laterality"]
     age = "" if cell["age_years"] is None else f"{cell['age_years']:.0f} y"
@@ -247,7 +248,7 @@ def _facts(cell: dict[str, Any]) -> str:
     return " · ".join(fact for fact in (view, side, age, sex, *treated) if fact)
 
 
-def _box_on_letterbox(
+def box_on_letterbox(
     box: np.ndarray, original_size: np.ndarray
 ) -> tuple[float, float, float, float] | None:
     """A box in pixels of the film, in percent of the square that the film is letterboxed to."""
