@@ -223,6 +223,7 @@ def test_text_is_compared_at_its_level(index, embedder):
     ("arguments", "message"),
     [
         ({}, "no query given"),
+        ({"query": "", "query_text": ""}, "no query given"),
         ({"query": "wrist.png", "query_text": "fracture"}, "--query and --query_text given"),
         ({"query_exam": "nobody"}, "'nobody' is not in the index"),
         ({"query": "/nowhere.png"}, "/nowhere.png: no such file"),

@@ -199,6 +199,13 @@ def test_bad_arguments(arguments, message):
         index.search(queries.take(slice(0, 1)), **arguments)
 
 
+def test_more_than_there_are_is_all_of_them():
+    index, queries = gallery(9, 0)
+    hits = index.search(queries.take(slice(0, 1)), "distal_ulna", 10**12, num_candidates=10**12)
+    assert len(hits) == 9
+    assert len(index.search_text(index.global_embedding[0], top_k=10**12)) == 9
+
+
 def test_vectors_of_another_model_are_refused():
     index, _ = gallery(9, 0)
     other = random_store(9, dim=16)
@@ -223,7 +230,13 @@ def test_one_exam_of_two_patients_is_refused():
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"view": "ap"}, {"laterality": "both"}, {"min_age": 9.0, "max_age": 3.0}]
+    "arguments",
+    [
+        {"view": "ap"},
+        {"laterality": "both"},
+        {"min_age": 9.0, "max_age": 3.0},
+        {"max_age": float("nan")},
+    ],
 )
 def test_bad_filters(arguments):
     with pytest.raises(UserError):

@@ -1,5 +1,6 @@
 """Which exams a search may find."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +39,9 @@ class Filters:
         for field, names in _NAMES.items():
             if (name := getattr(self, field)) is not None:
                 anatomy.code(names, name, f"{field} to filter by")
+        for field in ("min_age", "max_age"):
+            if (years := getattr(self, field)) is not None and math.isnan(years):
+                raise UserError(f"{field}={years}: give years")
         if self.min_age is not None and self.max_age is not None and self.min_age > self.max_age:
             raise UserError(f"no age is at least {self.min_age} and at most {self.max_age}")
 

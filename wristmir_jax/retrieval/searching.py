@@ -90,29 +90,29 @@ def search(
             ("--query_exam", query_exam),
             ("--query_text", query_text),
         )
-        if value is not None
+        if value
     ]
     if len(given) != 1:
         raise UserError(
             f"{' and '.join(given) or 'no query'} given: ask with exactly one of --query=IMAGE, "
             "--query_exam=ID and --query_text=TEXT"
         )
-    if facts is not None and query is None:
+    if facts is not None and not query:
         raise UserError(f"view, laterality and age are told of a film, not with {given[0]}")
     opened = Index.load(index)
     # What is quickly checked comes before the model is read.
     if region is not None:
         opened.region(region)
-    question = None if query_exam is None else ask_with_exam(opened, query_exam)
-    film = None if query is None else read_radiograph(query)
+    question = ask_with_exam(opened, query_exam) if query_exam else None
+    film = read_radiograph(query) if query else None
     if question is None and workdir is None:
         raise UserError(f"--workdir is missing: {given[0]} is embedded by the model of a run")
     if workdir is not None:
         embedder = load_embedder(workdir, batch_size=1)
         opened.check_model(embedder.model_fingerprint, f"--workdir={workdir}")
-        if query is not None and film is not None:
+        if query and film is not None:
             question = ask_with_film(opened, embedder, film, epath.Path(query).name, facts)
-        if query_text is not None:
+        if query_text:
             question = ask_with_text(opened, embedder, query_text, region)
     assert question is not None
     return answer(

@@ -158,7 +158,7 @@ class Index:
         ranked = self.search_batch(
             query,
             region,
-            top_k,
+            self._at_most_all(top_k, "top_k"),
             num_candidates=num_candidates,
             region_weight=region_weight,
             exclude_patient=[exclude_patient],
@@ -189,6 +189,7 @@ class Index:
         Raises:
             UserError: unknown region or filter.
         """
+        top_k = self._at_most_all(top_k, "top_k")
         text = global_text if region is None else region_text
         if text is None:
             raise ValueError("a region needs the text's vector of its level")
@@ -207,7 +208,7 @@ class Index:
             selection=self._select(filters, region),
             region=None,
             region_weight=0.0,
-            num_candidates=_positive(top_k, "top_k"),
+            num_candidates=top_k,
             top_k=top_k,
         )
         ranked = rank(plan, queries, self._excluded([exclude_patient], None, 1))
@@ -272,7 +273,7 @@ class Index:
             region_weight=region_weight,
             num_candidates=max(
                 _positive(top_k, "top_k"),
-                _positive(num_candidates, "num_candidates") if two_stage else 0,
+                self._at_most_all(num_candidates, "num_candidates") if two_stage else 0,
             ),
             top_k=top_k,
         )
@@ -344,6 +345,10 @@ class Index:
                 f"the index was made by model {self.metadata.model_fingerprint}, {where} holds "
                 f"model {fingerprint}: embed and index again, or give the run that made the index"
             )
+
+    def _at_most_all(self, value: int, name: str) -> int:
+        """Arrays are made this wide: no wider than there are exams."""
+        return min(_positive(value, name), len(self.exams.exam_ids))
 
     def _select_rows(self, filters: Filters, region: str | None) -> Selection:
         rows = filters.rows(self.ids)
