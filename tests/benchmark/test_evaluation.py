@@ -155,9 +155,15 @@ def test_boxes_lie_where_the_letterboxed_film_shows_them():
 
 def test_what_else_the_output_folder_holds_stays(perfect, tmp_path):
     _, _, folder = perfect
-    (tmp_path / "kept.txt").write_text("mine")
+    for name in ("kept.txt", "dataset/kept.txt", "report.html"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("mine")
     evaluate(folder / "embeddings", tmp_path, resamples=100)
-    assert (tmp_path / "kept.txt").read_text() == "mine"
+    for name in ("kept.txt", "dataset/kept.txt"):
+        assert (tmp_path / name).read_text() == "mine"
+    assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
+    names = ["dataset", "kept.txt", "metrics.json", "report.html"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
 
 
 @pytest.mark.parametrize("missing", ["train", "validation", "test"])

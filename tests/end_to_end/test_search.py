@@ -143,6 +143,31 @@ def test_a_known_film_never_finds_its_own_patient(films, index, embedder, known,
     assert own_exams <= {hit.exam_id for hit in everyone}
 
 
+def test_real_wrists_find_themselves(shared_data, embedder, tmp_path):
+    """Whatever the model has learnt: a film and its own row have the same vectors."""
+    source = shared_data / "grazpedwri"
+    prepare(
+        open_source("grazpedwri", str(source)),
+        tmp_path / "dataset",
+        image_size=32,
+        crop_size=16,
+        progress=False,
+    )
+    export_embeddings(embedder, tmp_path / "dataset", tmp_path / "E")
+    build_index(tmp_path / "E", tmp_path / "I", "exact")
+    index = Index.load(tmp_path / "I")
+    rows = {row["image_id"]: row for row in index.ids.to_pylist()}
+    films = sorted((source / "images").glob("*.png"))
+    assert rows.keys() == {path.stem for path in films}
+    for path in films:
+        exam = rows[path.stem]["exam_id"]
+        question = ask_with_film(index, embedder, read_radiograph(path), path.name)
+        for region in (None, *REGION_NAMES):
+            everyone = answer(index, question, region, include_own_patient=True).hits
+            assert everyone[0].exam_id == exam
+            assert exam not in {hit.exam_id for hit in answer(index, question, region).hits}
+
+
 def test_search_with_an_exam_by_command_needs_no_model(index_folder, index, known):
     _, exam, own_exams = known
     done = run("search", index=index_folder, query_exam=exam, region="distal_ulna", top_k=14)
