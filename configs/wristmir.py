@@ -17,7 +17,6 @@ def get_config() -> ml_collections.ConfigDict:
     config.checkpoint_every_steps = 1000
     config.log_every_steps = 50
     config.loader.num_workers = 8
-    config.loss.group_exponent = 1.0
     config.model.dtype = "bfloat16"
     config.model.embedding_dim = 512
     config.model.global_tower = configs.vit(16, 768, 12, 12)

@@ -8,7 +8,7 @@ import numpy as np
 from tests.learning.tiny import SHAPES, random_batch, tiny_config
 from wristmir_jax.learning import sharding
 from wristmir_jax.learning.sharding import make_mesh, place_batch
-from wristmir_jax.learning.state import init_state
+from wristmir_jax.learning.state import plan_state
 from wristmir_jax.learning.step import batch_loss
 from wristmir_jax.models import parameters
 
@@ -16,7 +16,8 @@ from wristmir_jax.models import parameters
 def loss_and_gradients(devices, fsdp):
     mesh = make_mesh(fsdp, devices)
     config = tiny_config()
-    graph, state, _ = init_state(config, mesh, **SHAPES)
+    graph, _, init = plan_state(config, mesh, **SHAPES)
+    state = init()
     batch = place_batch(random_batch(16), mesh)
 
     @jax.jit

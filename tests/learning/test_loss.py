@@ -15,7 +15,7 @@ FRACTURE, UNCERTAIN = STATUSES.index("fracture"), STATUSES.index("uncertain")
 NO_FRACTURE = STATUSES.index("no_fracture")
 
 
-def reference(image, text, group, valid, status, scale, group_exponent):
+def reference(image, text, group, valid, status, scale, row_exponent):
     """Row by row in float64, nothing shared with the implementation."""
     logits = scale * image.astype(np.float64) @ text.astype(np.float64).T
     rows = [i for i in range(len(group)) if valid[i]]
@@ -27,17 +27,18 @@ def reference(image, text, group, valid, status, scale, group_exponent):
     def same(i, j):
         return tuple(group[i]) == tuple(group[j])
 
-    weight = {i: sum(same(i, j) for j in rows) ** -group_exponent for i in rows}
+    size = {i: sum(same(i, j) for j in rows) for i in rows}
+    row_weight = {i: size[i] ** -row_exponent for i in rows}
     total = 0.0
     for matrix in (logits, logits.T):
         losses = []
         for i in rows:
             positives = [j for j in rows if same(i, j)]
             candidates = [j for j in rows if same(i, j) or not ambiguous(i, j)]
-            above = sum(weight[j] * np.exp(matrix[i, j]) for j in positives)
-            below = sum(weight[j] * np.exp(matrix[i, j]) for j in candidates)
-            losses.append(weight[i] * -np.log(above / below))
-        total += sum(losses) / sum(weight.values()) / 2 if rows else 0.0
+            above = sum(np.exp(matrix[i, j]) / size[j] for j in positives)
+            below = sum(np.exp(matrix[i, j]) / size[j] for j in candidates)
+            losses.append(row_weight[i] * -np.log(above / below))
+        total += sum(losses) / sum(row_weight.values()) / 2 if rows else 0.0
     return total
 
 
@@ -52,23 +53,25 @@ def random_pairs(seed, n=12, regions=3):
 
 @settings(deadline=None, max_examples=25)
 @given(st.integers(0, 10_000), st.sampled_from([0.0, 0.5, 1.0]), st.sampled_from([0, 1, 3]))
-def test_loss_is_the_formula(seed, group_exponent, regions):
+def test_loss_is_the_formula(seed, row_exponent, regions):
     image, text, group, valid, status = random_pairs(seed, regions=regions)
     labels = PairLabels(jnp.array(group), jnp.array(valid), jnp.array(status))
-    ours = multi_positive_loss(image, text, labels, jnp.float32(5.0), group_exponent=group_exponent)
-    expected = reference(np.array(image), np.array(text), group, valid, status, 5.0, group_exponent)
+    ours = multi_positive_loss(image, text, labels, jnp.float32(5.0), row_exponent=row_exponent)
+    expected = reference(np.array(image), np.array(text), group, valid, status, 5.0, row_exponent)
     np.testing.assert_allclose(ours, expected, rtol=2e-5, atol=2e-6)
 
 
-def test_repeating_a_pair_changes_nothing_when_group_size_is_weighed_out():
+def test_repeating_a_pair_changes_nothing_when_rows_are_weighed_by_their_group():
     image, text, _, _, _ = random_pairs(3, n=6)
     status = jnp.zeros((6, 0), jnp.int32)
     group = jnp.arange(6)[:, None] * jnp.array([[1, 1]])
     valid = jnp.ones(6, bool)
-    once = multi_positive_loss(image, text, PairLabels(group, valid, status), jnp.float32(9.0))
+    scale = jnp.float32(9.0)
+    labels = PairLabels(group, valid, status)
+    once = multi_positive_loss(image, text, labels, scale, row_exponent=1.0)
     again = jnp.array([0, 1, 2, 3, 4, 5, 5, 5, 5])
     labels = PairLabels(group[again], valid[again], status[again])
-    repeated = multi_positive_loss(image[again], text[again], labels, jnp.float32(9.0))
+    repeated = multi_positive_loss(image[again], text[again], labels, scale, row_exponent=1.0)
     np.testing.assert_allclose(once, repeated, rtol=1e-6)
 
 

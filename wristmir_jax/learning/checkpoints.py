@@ -92,7 +92,7 @@ class Checkpoints:
             raise UserError(
                 f"{self._folder / str(step)} is a checkpoint of another architecture: "
                 f"{len(differing)} arrays differ, such as {name}, {saved.get(name, 'absent')} "
-                f"there and {expected.get(name, 'absent')} by config.json; give the folder of one run"
+                f"there and {expected.get(name, 'absent')} by config.json; give one run's folder"
             )
 
 

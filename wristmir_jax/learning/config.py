@@ -75,10 +75,9 @@ def base() -> ml_collections.ConfigDict:
     config.loss = ml_collections.ConfigDict()
     config.loss.global_weight = 1.0
     config.loss.region_weight = 1.0
-    # Weigh a pair by the size of its caption group in the batch to minus this power: 1 lets each
-    # distinct caption count once, 0 each pair. Small batches hold few of most captions, and then 1
-    # hears the rare ones alone.
-    config.loss.group_exponent = 0.5
+    # Each distinct caption is one candidate. The pairs that ask count by the size of their caption
+    # group in the batch to minus this power: 0 counts each pair once, 1 each distinct caption.
+    config.loss.row_exponent = 0.0
 
     config.augment = ml_collections.ConfigDict()
     config.augment.rotation_degrees = 15.0
@@ -129,10 +128,8 @@ def validate(config: ml_collections.ConfigDict) -> None:
         raise UserError(f"config.loader.text_capacities={capacities}: must rise and end with 1.0")
     if not 0 <= config.loader.balance <= 1:
         raise UserError(f"config.loader.balance={config.loader.balance}: must lie in 0..1")
-    if not 0 <= config.loss.group_exponent <= 1:
-        raise UserError(
-            f"config.loss.group_exponent={config.loss.group_exponent}: must lie in 0..1"
-        )
+    if not 0 <= config.loss.row_exponent <= 1:
+        raise UserError(f"config.loss.row_exponent={config.loss.row_exponent}: must lie in 0..1")
     if not 0 <= config.optimizer.ema_decay < 1:
         raise UserError(
             f"config.optimizer.ema_decay={config.optimizer.ema_decay}: must be in [0, 1)"

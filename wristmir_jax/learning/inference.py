@@ -16,7 +16,7 @@ from wristmir_jax.learning import workdir as workdirs
 from wristmir_jax.learning.augment import to_tower_frame
 from wristmir_jax.learning.checkpoints import Checkpoints, has_checkpoint
 from wristmir_jax.learning.sharding import BATCH_SPEC, make_mesh
-from wristmir_jax.learning.state import init_state
+from wristmir_jax.learning.state import plan_state
 from wristmir_jax.models import parameters
 from wristmir_jax.models.dual_encoder import GLOBAL_LEVEL, REGION_LEVEL
 from wristmir_jax.models.tokenizer import CaptionTokenizer
@@ -70,13 +70,18 @@ class Embedder:
                 model.encode_regions(crops_NxCxC.reshape(B, R, C, C)),
             )
 
-        def embed_text(level: int) -> Callable[[Any, Any], Any]:
+        def embed_text(level: int, region: int) -> Callable[[Any, Any], Any]:
             return jax.jit(
-                lambda params, token: parameters.merge(graph, params).encode_text(token, level)
+                lambda params, token: parameters.merge(graph, params).encode_text(
+                    token, level, region
+                )
             )
 
         self._embed_images = jax.jit(embed_images)
-        self._embed_text = [embed_text(GLOBAL_LEVEL), embed_text(REGION_LEVEL)]
+        self._embed_text = {GLOBAL: embed_text(GLOBAL_LEVEL, 0)} | {
+            region: embed_text(REGION_LEVEL, position)
+            for position, region in enumerate(info.regions)
+        }
 
     def embed_images(
         self,
@@ -116,7 +121,7 @@ class Embedder:
             raise UserError(f"unknown region {level!r}: this model knows {known}")
         index = GLOBAL_LEVEL if level == GLOBAL else REGION_LEVEL
         token_NxL = self._tokenizer.encode(texts, self._text_lengths[index])
-        return self._in_batches(self._embed_text[index], token_NxL)[0]
+        return self._in_batches(self._embed_text[level], token_NxL)[0]
 
     def _in_batches(self, function: Any, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         """Call a compiled function on fixed-size batches, so that it is compiled once."""
@@ -149,7 +154,7 @@ def load_embedder(workdir: epath.PathLike, batch_size: int = 64) -> Embedder:
     tokenizer = workdirs.read_tokenizer(workdir)
     if not has_checkpoint(workdir):
         raise UserError(f"--workdir={workdir} has no checkpoint yet: train first")
-    graph, state, _ = init_state(
+    graph, plan, _ = plan_state(
         config,
         make_mesh(),
         image_size=info.image_size,
@@ -160,7 +165,7 @@ def load_embedder(workdir: epath.PathLike, batch_size: int = 64) -> Embedder:
     with Checkpoints(workdir) as checkpoints:
         step = checkpoints.latest_step
         assert step is not None
-        params = checkpoints.restore(step, state).average
+        params = checkpoints.restore(step, plan).average
     lengths = (config.model.global_text_length, config.model.region_text_length)
     return Embedder(graph, params, info, tokenizer, lengths, step, batch_size)
 

@@ -25,8 +25,8 @@ from wristmir_jax.learning import config as configs
 from wristmir_jax.learning import workdir as workdirs
 from wristmir_jax.learning.checkpoints import Checkpoints
 from wristmir_jax.learning.sharding import make_mesh, place_batch
-from wristmir_jax.learning.state import TrainState, init_state
-from wristmir_jax.learning.step import Metrics, make_calibration, make_train_step
+from wristmir_jax.learning.state import TrainState, plan_state
+from wristmir_jax.learning.step import Metrics, make_train_step
 from wristmir_jax.models.tokenizer import CaptionTokenizer, train_tokenizer
 
 # Enough to meet every word of generated captions; reading more only takes time.
@@ -54,7 +54,7 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
     if jax.process_index() == 0:
         workdirs.prepare(workdir, config, dataset.info, tokenizer)
     iterator = _batches(config, dataset, tokenizer)
-    graph, state, shardings = init_state(
+    graph, plan, init = plan_state(
         config,
         mesh,
         image_size=dataset.info.image_size,
@@ -64,16 +64,14 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
     )
     with Checkpoints(workdir, config.keep_checkpoints) as checkpoints:
         step = checkpoints.latest_step or 0
+        state = checkpoints.restore(step, plan, iterator) if step else init()
         if step:
-            state = checkpoints.restore(step, state, iterator)
             logging.info("resumed after step %d", step)
         if step >= config.total_steps:
             logging.info("nothing to do: step %d of %d is reached", step, config.total_steps)
             return
         batch, records = _next(iterator, mesh)
-        if step == 0:
-            calibrate = jax.jit(make_calibration(graph), donate_argnums=0, out_shardings=shardings)
-            state = calibrate(state, batch)
+        shardings = jax.tree.map(lambda leaf: leaf.sharding, plan)
         compiled = jax.jit(
             make_train_step(graph, config),
             donate_argnums=0,

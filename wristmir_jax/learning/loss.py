@@ -51,7 +51,7 @@ def multi_positive_loss(
     labels: PairLabels,
     scale: jax.Array,
     *,
-    group_exponent: float = 1.0,
+    row_exponent: float = 0.0,
 ) -> jax.Array:
     """Symmetric softmax loss in which every pair of the same caption group is a positive.
 
@@ -60,15 +60,17 @@ def multi_positive_loss(
         loss(i) = log sum_{j in A(i)} w_j exp(s_ij) - log sum_{j in P(i)} w_j exp(s_ij)
 
     the form that sums over positives inside the logarithm (MIL-NCE, Miech et al. 2020, arXiv
-    1912.06430). w_j = |group of j| ** -group_exponent, and rows are averaged with the same weights:
-    with 1, each distinct caption counts once, however often the batch repeats it; with 0, each pair
-    does. An uncertain finding against the same finding asserted is left out of A(i).
+    1912.06430). w_j = 1 / |group of j|, so that each distinct caption is one candidate, however
+    often the batch repeats it. An uncertain finding against the same finding asserted is left out
+    of A(i). Rows are averaged with the weight |group of i| ** -row_exponent: with 0 each pair
+    counts once and scores learn how common a caption is, which recall over images asks for; with 1
+    each distinct caption counts once, and rare ones are heard as loudly as common ones.
 
     Args:
         image_NxD, text_NxD: float32 unit vectors; row j of both is pair j.
         labels: of the N pairs.
         scale: float32 (), inverse temperature.
-        group_exponent: 0..1, how far the size of a group in the batch is weighed out.
+        row_exponent: 0..1, how far the size of a group in the batch is weighed out of the mean.
 
     Returns:
         float32 (), the mean of both directions; 0 where no pair is valid.
@@ -77,18 +79,17 @@ def multi_positive_loss(
     candidate_NxN = labels.valid_N[:, None] & labels.valid_N[None]
     candidate_NxN &= positive_NxN | ~_ambiguous(labels, labels)
     group_size_N = jnp.maximum(positive_NxN.sum(1), 1).astype(jnp.float32)
-    weight_N = jnp.where(labels.valid_N, group_size_N**-group_exponent, 0.0)
+    row_weight_N = jnp.where(labels.valid_N, group_size_N**-row_exponent, 0.0)
     logits_NxN = scale * jnp.einsum(
         "nd,md->nm", image_NxD, text_NxD, precision=jax.lax.Precision.HIGHEST
     )
-    log_weight_N = jnp.log(jnp.where(labels.valid_N, weight_N, 1.0))
 
     def direction(logits_NxN: jax.Array) -> jax.Array:
-        weighted_NxN = logits_NxN + log_weight_N[None]
+        weighted_NxN = logits_NxN - jnp.log(group_size_N)[None]
         over_candidates_N = _masked_logsumexp(weighted_NxN, candidate_NxN)
         over_positives_N = _masked_logsumexp(weighted_NxN, positive_NxN)
         loss_N = jnp.where(labels.valid_N, over_candidates_N - over_positives_N, 0.0)
-        return (weight_N * loss_N).sum() / jnp.maximum(weight_N.sum(), 1e-9)
+        return (row_weight_N * loss_N).sum() / jnp.maximum(row_weight_N.sum(), 1e-9)
 
     return (direction(logits_NxN) + direction(logits_NxN.T)) / 2
 
@@ -107,7 +108,7 @@ def region_loss(
     labels: PairLabels,
     scale: jax.Array,
     *,
-    group_exponent: float = 1.0,
+    row_exponent: float = 0.0,
 ) -> jax.Array:
     """`multi_positive_loss` within each region, averaged over the regions that have a valid pair.
 
@@ -118,13 +119,11 @@ def region_loss(
         image_BxRxD, text_BxRxD: float32 unit vectors.
         labels: with leading axes (B, R); `status_NxK` is (B, R, 1).
         scale: float32 ().
-        group_exponent: as in `multi_positive_loss`.
+        row_exponent: as in `multi_positive_loss`.
     """
 
     def one_region(image_BxD: jax.Array, text_BxD: jax.Array, labels: PairLabels) -> jax.Array:
-        return multi_positive_loss(
-            image_BxD, text_BxD, labels, scale, group_exponent=group_exponent
-        )
+        return multi_positive_loss(image_BxD, text_BxD, labels, scale, row_exponent=row_exponent)
 
     loss_R = jax.vmap(one_region, in_axes=1)(image_BxRxD, text_BxRxD, labels)
     present_R = labels.valid_N.any(axis=0)

@@ -1,5 +1,8 @@
 """The train state and how it is made."""
 
+from collections.abc import Callable
+from typing import Any
+
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -84,10 +87,10 @@ def make_model(
     )
 
 
-def init_state(
+def plan_state(
     config: ml_collections.ConfigDict, mesh: Mesh, **shapes: int
-) -> tuple[object, TrainState, TrainState]:
-    """Make the train state directly in its shards: no device ever holds a whole copy.
+) -> tuple[Any, TrainState, Callable[[], TrainState]]:
+    """Describe the train state without computing anything.
 
     Args:
         config: of the run.
@@ -95,7 +98,8 @@ def init_state(
         **shapes: of `make_model`.
 
     Returns:
-        The static graph of the model, the state, and the state's shardings.
+        The static graph of the model; the state as ShapeDtypeStructs with shardings; and a function
+        that makes it directly in its shards, so that no device ever holds a whole copy.
     """
     graph = None
 
@@ -109,6 +113,11 @@ def init_state(
             optimizer=make_optimizer(config).init(params),
         )
 
-    shardings = state_shardings(jax.eval_shape(init), mesh)
-    state = jax.jit(init, out_shardings=shardings)()
-    return graph, state, shardings  # type: ignore[return-value]
+    abstract = jax.eval_shape(init)
+    shardings = state_shardings(abstract, mesh)
+    plan = jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        abstract,
+        shardings,
+    )
+    return graph, plan, jax.jit(init, out_shardings=shardings)

@@ -53,25 +53,26 @@ def batch_loss(
         crops_BxRxCxC = augment(region_key, crops_NxCxC, config.augment).reshape(B, R, C, C)
 
     global_index_B, region_index_BxR = batch["global_text_index"], batch["region_text_index"]
-    # Index -1 (no caption) takes the last row; `valid` drops it from the loss.
-    global_text_BxD = model.encode_text(batch["global_token"], GLOBAL_LEVEL)[global_index_B]
-    region_text_BxRxD = model.encode_text(batch["region_token"], REGION_LEVEL)[region_index_BxR]
+    global_text_BxD = model.encode_captions(
+        batch["global_token"], global_index_B[:, None], GLOBAL_LEVEL
+    )[:, 0]
+    region_text_BxRxD = model.encode_captions(batch["region_token"], region_index_BxR, REGION_LEVEL)
     scale_2 = jnp.minimum(jnp.exp(model.log_scale[...]), MAX_SCALE)
 
     status_BxR = batch["region_status"].astype(jnp.int32)
     global_loss = multi_positive_loss(
-        model.encode_global(image_BxSxS),
+        model.encode_global(image_BxSxS, fit=True),
         global_text_BxD,
         PairLabels(batch["global_group"], global_index_B >= 0, status_BxR),
         scale_2[GLOBAL_LEVEL],
-        group_exponent=config.loss.group_exponent,
+        row_exponent=config.loss.row_exponent,
     )
     local_loss = region_loss(
-        model.encode_regions(crops_BxRxCxC),
+        model.encode_regions(crops_BxRxCxC, region_index_BxR >= 0),
         region_text_BxRxD,
         PairLabels(batch["region_group"], region_index_BxR >= 0, status_BxR[..., None]),
         scale_2[REGION_LEVEL],
-        group_exponent=config.loss.group_exponent,
+        row_exponent=config.loss.row_exponent,
     )
     loss = config.loss.global_weight * global_loss + config.loss.region_weight * local_loss
     return loss, {
@@ -97,12 +98,16 @@ def make_train_step(
     def train_step(state: TrainState, batch: DeviceBatch) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(config.seed), state.step)
 
-        def loss_of(params: parameters.Parameters) -> tuple[jax.Array, Metrics]:
-            return batch_loss(parameters.merge(graph, params), batch, key, config)
+        def loss_of(
+            params: parameters.Parameters,
+        ) -> tuple[jax.Array, tuple[Metrics, parameters.Parameters]]:
+            model = parameters.merge(graph, params)
+            loss, metrics = batch_loss(model, batch, key, config)
+            return loss, (metrics, parameters.statistics(model))
 
-        gradients, metrics = jax.grad(loss_of, has_aux=True)(state.parameters)
+        gradients, (metrics, statistics) = jax.grad(loss_of, has_aux=True)(state.parameters)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.parameters)
-        params: Any = optax.apply_updates(state.parameters, updates)
+        params: Any = optax.apply_updates(state.parameters, updates) | statistics
         # An average over fewer steps than its decay spans would hold on to the random start.
         step = state.step + 1
         effective = jnp.minimum(decay, (1 + step) / (10 + step))
@@ -114,47 +119,3 @@ def make_train_step(
         return TrainState(step, params, average, optimizer_state), metrics
 
     return train_step
-
-
-def make_calibration(graph: Any) -> Callable[[TrainState, DeviceBatch], TrainState]:
-    """The function that centres and scales the four projections on the first batch of a run.
-
-    Pooled features of random towers share one large component, so all their unit vectors lie in a
-    narrow cone (Liang et al. 2022, arXiv 2203.02053) and the loss hardly tells pairs apart. Every
-    output of a projection is given mean 0 and variance 1 over the batch (the data-dependent
-    initialisation of Salimans and Kingma 2016, arXiv 1602.07868).
-    """
-
-    def calibrate(state: TrainState, batch: DeviceBatch) -> TrainState:
-        params = dict(state.parameters)
-        model: DualEncoder = parameters.merge(graph, params)
-        image_BxSxS, crops_BxRxCxC = tower_inputs(batch)
-        projected = {
-            "global_projection": (
-                model.project_global(image_BxSxS),
-                jnp.ones(len(image_BxSxS), bool),
-            ),
-            "local_projection": (
-                model.project_regions(crops_BxRxCxC),
-                batch["region_text_index"] >= 0,
-            ),
-        }
-        for level, name in ((GLOBAL_LEVEL, "global"), (REGION_LEVEL, "region")):
-            index = batch[f"{name}_text_index"]
-            # By use and not by distinct caption: processes store a caption that they share twice.
-            text = model.project_text(batch[f"{name}_token"], level)[index]
-            projected[f"text_projections/{level}"] = (text, index >= 0)
-        for name, (output, valid) in projected.items():
-            weight = (valid / jnp.maximum(valid.sum(), 1))[..., None]
-            axes = tuple(range(valid.ndim))
-            mean_D = (weight * output).sum(axes)
-            deviation_D = jnp.sqrt((weight * (output - mean_D) ** 2).sum(axes))
-            # Nothing valid, or nothing that varies: leave the projection as it is.
-            usable = (valid.sum() > 1) & (deviation_D > 1e-6).all()
-            deviation_D = jnp.where(usable, deviation_D, 1.0)
-            mean_D = jnp.where(usable, mean_D, 0.0)
-            params[f"{name}/kernel"] = params[f"{name}/kernel"] / deviation_D
-            params[f"{name}/bias"] = (params[f"{name}/bias"] - mean_D) / deviation_D
-        return state.replace(parameters=params, average=jax.tree.map(jnp.copy, params))
-
-    return calibrate

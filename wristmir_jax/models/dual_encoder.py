@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import ml_collections
 from flax import nnx
 
-from wristmir_jax.models.layers import unit_length
+from wristmir_jax.models.layers import Standardization, unit_length
 from wristmir_jax.models.text import TextTower
 from wristmir_jax.models.vision import ConvTower, ViT
 
@@ -53,50 +53,97 @@ class DualEncoder(nnx.Module):
             rngs=rngs,
         )
 
-        self.global_projection = nnx.Linear(
-            self.global_tower.out_features, config.embedding_dim, dtype=dtype, rngs=rngs
+        self.global_head = _Head(1, self.global_tower.out_features, config, dtype, rngs)
+        self.local_head = _Head(
+            max(num_regions, 1), self.local_tower.out_features, config, dtype, rngs
         )
-        self.local_projection = nnx.Linear(
-            self.local_tower.out_features, config.embedding_dim, dtype=dtype, rngs=rngs
-        )
-        self.text_projections = nnx.List(
+        self.text_heads = nnx.List(
             [
-                nnx.Linear(text.width, config.embedding_dim, dtype=dtype, rngs=rngs)
-                for _ in (GLOBAL_LEVEL, REGION_LEVEL)
+                _Head(kinds, text.width, config, dtype, rngs)
+                for kinds in (1, max(num_regions, 1))  # GLOBAL_LEVEL, REGION_LEVEL
             ]
         )
         self.log_scale = nnx.Param(jnp.full((2,), jnp.log(config.initial_scale), jnp.float32))
 
-    def encode_global(self, image_BxHxW: jax.Array) -> jax.Array:
-        """Unit vectors float32 (B, D) of films with pixels in [0, 1]."""
-        return unit_length(self.project_global(image_BxHxW))
+    def encode_global(self, image_BxHxW: jax.Array, fit: bool = False) -> jax.Array:
+        """Unit vectors float32 (B, D) of films with pixels in [0, 1].
 
-    def encode_regions(self, crop_BxRxHxW: jax.Array) -> jax.Array:
-        """Unit vectors float32 (B, R, D) of crops, all regions in one call of the local tower."""
-        return unit_length(self.project_regions(crop_BxRxHxW))
-
-    def encode_text(self, token_TxL: jax.Array, level: int) -> jax.Array:
-        """Unit vectors float32 (T, D) of token ids, for `GLOBAL_LEVEL` or `REGION_LEVEL`."""
-        return unit_length(self.project_text(token_TxL, level))
-
-    def project_global(self, image_BxHxW: jax.Array) -> jax.Array:
-        """`encode_global` before normalisation."""
+        Args:
+            image_BxHxW: the films.
+            fit: standardise by this batch's statistics, as in training.
+        """
         kind_B = jnp.zeros(image_BxHxW.shape[0], jnp.int32)
-        return self.global_projection(self.global_tower(self._normalise(image_BxHxW), kind_B))
+        features_BxF = self.global_tower(self._normalise(image_BxHxW), kind_B)
+        seen_Bx1 = jnp.ones((len(image_BxHxW), 1), bool) if fit else None
+        return self.global_head(features_BxF[:, None], seen_Bx1)[:, 0]
 
-    def project_regions(self, crop_BxRxHxW: jax.Array) -> jax.Array:
-        """`encode_regions` before normalisation."""
+    def encode_regions(
+        self, crop_BxRxHxW: jax.Array, seen_BxR: jax.Array | None = None
+    ) -> jax.Array:
+        """Unit vectors float32 (B, R, D) of crops, all regions in one call of the local tower.
+
+        Args:
+            crop_BxRxHxW: pixels in [0, 1].
+            seen_BxR: bool, standardise by the statistics of these crops, as in training.
+        """
         B, R, H, W = crop_BxRxHxW.shape
         kind_N = jnp.tile(jnp.arange(R, dtype=jnp.int32), B)
         features = self.local_tower(self._normalise(crop_BxRxHxW.reshape(B * R, H, W)), kind_N)
-        return self.local_projection(features).reshape(B, R, -1)
+        return self.local_head(features.reshape(B, R, -1), seen_BxR)
 
-    def project_text(self, token_TxL: jax.Array, level: int) -> jax.Array:
-        """`encode_text` before normalisation."""
-        return self.text_projections[level](self.text_tower(token_TxL))
+    def encode_text(self, token_TxL: jax.Array, level: int, region: int = 0) -> jax.Array:
+        """Unit vectors float32 (T, D) of token ids.
+
+        Args:
+            token_TxL: int32.
+            level: `GLOBAL_LEVEL` or `REGION_LEVEL`.
+            region: position of the region that the captions of `REGION_LEVEL` speak of.
+        """
+        features_TxF = self.text_tower(token_TxL)
+        return self.text_heads[level](features_TxF[:, None], first_kind=region)[:, 0]
+
+    def encode_captions(self, token_TxL: jax.Array, index_BxK: jax.Array, level: int) -> jax.Array:
+        """Unit vectors float32 (B, K, D) of the captions of a batch, each encoded once.
+
+        Standardised by the batch's statistics, as in training. A caption counts as often as it is
+        used, so that the number of processes, which store shared captions twice, changes nothing.
+
+        Args:
+            token_TxL: int32, distinct captions.
+            index_BxK: int32, row of each caption in `token_TxL`, -1 where there is none (its
+                vector means nothing); K regions, or 1 at `GLOBAL_LEVEL`.
+            level: `GLOBAL_LEVEL` or `REGION_LEVEL`.
+        """
+        return self.text_heads[level](self.text_tower(token_TxL)[index_BxK], index_BxK >= 0)
 
     def _normalise(self, pixels: jax.Array) -> jax.Array:
         return ((pixels - 0.5) / 0.25).astype(self.dtype)
+
+
+class _Head(nnx.Module):
+    """Pooled features of K kinds -> unit vectors of the shared space."""
+
+    def __init__(
+        self,
+        num_kinds: int,
+        features: int,
+        config: ml_collections.ConfigDict,
+        dtype: jnp.dtype,
+        rngs: nnx.Rngs,
+    ):
+        self.standardization = Standardization(num_kinds, features)
+        self.projection = nnx.Linear(features, config.embedding_dim, dtype=dtype, rngs=rngs)
+
+    def __call__(
+        self, x_BxKxF: jax.Array, seen_BxK: jax.Array | None = None, first_kind: int = 0
+    ) -> jax.Array:
+        standardization = self.standardization
+        x_BxKxF = (
+            standardization(x_BxKxF, first_kind)
+            if seen_BxK is None
+            else standardization.fit(x_BxKxF, seen_BxK)
+        )
+        return unit_length(self.projection(x_BxKxF))
 
 
 def _vision_tower(

@@ -41,6 +41,61 @@ class TransformerBlock(nnx.Module):
         return x_BxLxD + self.down(nnx.gelu(self.up(self.norm2(x_BxLxD))))
 
 
+class Standardization(nnx.Module):
+    """Gives every feature mean 0 and variance 1 over the batch, for each kind of input apart.
+
+    Pooled features of one tower share a large component, so without this their projections lie in a
+    narrow cone (Liang et al. 2022, arXiv 2203.02053), and gradients go into that component first.
+    It is batch normalisation (Ioffe and Szegedy 2015, arXiv 1502.03167) of the pooled features
+    alone; the linear projection behind it makes a gain and a shift of its own unnecessary. Over a
+    sharded batch the statistics are those of the whole batch.
+
+    `batch_mean` and `batch_variance` hold those of the last batch that was fitted: they are
+    parameters without a gradient, and the moving average of the parameters averages them too.
+    """
+
+    def __init__(self, num_kinds: int, features: int):
+        self.batch_mean = nnx.Param(jnp.zeros((num_kinds, features), jnp.float32))
+        self.batch_variance = nnx.Param(jnp.ones((num_kinds, features), jnp.float32))
+
+    def fit(self, x_BxKxF: jax.Array, seen_BxK: jax.Array) -> jax.Array:
+        """Standardise by the batch's own statistics, and keep them.
+
+        Args:
+            x_BxKxF: K at most the number of kinds.
+            seen_BxK: bool, the rows that count. A kind of which fewer than two count is
+                standardised by the statistics that stand.
+
+        Returns:
+            float32 (B, K, F).
+        """
+        K = x_BxKxF.shape[1]
+        if K == 0:
+            return x_BxKxF.astype(jnp.float32)
+        x_BxKxF = x_BxKxF.astype(jnp.float32)
+        count_Kx1 = seen_BxK.sum(axis=0)[:, None]
+        weight_BxKx1 = (seen_BxK / jnp.maximum(seen_BxK.sum(axis=0), 1))[..., None]
+        mean_KxF = (weight_BxKx1 * x_BxKxF).sum(axis=0)
+        variance_KxF = (weight_BxKx1 * (x_BxKxF - mean_KxF) ** 2).sum(axis=0)
+        enough_Kx1 = count_Kx1 > 1
+        mean_KxF = jnp.where(enough_Kx1, mean_KxF, self.batch_mean[:K])
+        variance_KxF = jnp.where(enough_Kx1, variance_KxF, self.batch_variance[:K])
+        self.batch_mean[...] = self.batch_mean[...].at[:K].set(mean_KxF)
+        self.batch_variance[...] = self.batch_variance[...].at[:K].set(variance_KxF)
+        return (x_BxKxF - mean_KxF) * jax.lax.rsqrt(variance_KxF + _MIN_VARIANCE)
+
+    def __call__(self, x_BxKxF: jax.Array, first_kind: int = 0) -> jax.Array:
+        """Standardise kinds `first_kind` to `first_kind` + K - 1 by the statistics that stand."""
+        kinds = slice(first_kind, first_kind + x_BxKxF.shape[1])
+        scale_KxF = jax.lax.rsqrt(self.batch_variance[kinds] + _MIN_VARIANCE)
+        return (x_BxKxF.astype(jnp.float32) - self.batch_mean[kinds]) * scale_KxF
+
+
+# Keeps features that hardly vary from being blown up.
+_MIN_VARIANCE = 1e-3
+STATISTICS = ("batch_mean", "batch_variance")
+
+
 def unit_length(x: jax.Array) -> jax.Array:
     """L2-normalise the last axis in float32."""
     x = x.astype(jnp.float32)

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import jax
 from flax import nnx
 
+from wristmir_jax.models.layers import STATISTICS
+
 Parameters = dict[str, jax.Array]
 Module = TypeVar("Module", bound=nnx.Module)
 
@@ -28,8 +30,17 @@ def split(model: nnx.Module) -> tuple[Any, Parameters]:
 
 def merge(graph: Any, parameters: Parameters) -> Any:
     """The module of `graph` with `parameters`; inverse of `split`."""
-    flat = {
+    flat: Any = {
         tuple(int(key) if key.isdigit() else key for key in name.split("/")): nnx.Param(value)
         for name, value in parameters.items()
     }
     return nnx.merge(graph, nnx.from_flat_state(flat))
+
+
+def statistics(model: nnx.Module) -> Parameters:
+    """The parameters that are statistics of the last batch and have no gradient, by name."""
+    return {
+        name: jax.lax.stop_gradient(value)
+        for name, value in split(model)[1].items()
+        if name.endswith(STATISTICS)
+    }

@@ -69,10 +69,8 @@ class ResidualBlock(nnx.Module):
         )
         self.norm1 = nnx.GroupNorm(features, num_groups=8, dtype=dtype, rngs=rngs)
         self.conv2 = nnx.Conv(features, features, (3, 3), use_bias=False, dtype=dtype, rngs=rngs)
-        # A zero scale makes a block start as its shortcut (Goyal et al. 2017, arXiv 1706.02677).
-        self.norm2 = nnx.GroupNorm(
-            features, num_groups=8, scale_init=nnx.initializers.zeros, dtype=dtype, rngs=rngs
-        )
+        # Its scale starts at one: blocks that start as their shortcuts (zero) learn late.
+        self.norm2 = nnx.GroupNorm(features, num_groups=8, dtype=dtype, rngs=rngs)
         self.shortcut = (
             nnx.Conv(features_in, features, (1, 1), use_bias=False, dtype=dtype, rngs=rngs)
             if stride > 1 or features_in != features
