@@ -12,7 +12,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 begin=$SECONDS
 use_environment
 
-num_exams=${NUM_EXAMS:-2000}
+num_exams=${NUM_EXAMS:-3500}
 region=${QUERY_REGION:-distal_radius}
 run=runs/demo
 # Compiled programs are kept between runs; empty switches that off.

@@ -35,13 +35,13 @@ _REGION_WEIGHT = flags.DEFINE_float(
     "region_weight", REGION_WEIGHT, "Share of the region in the score, 0 to 1."
 )
 _VIEW = flags.DEFINE_enum(
-    "view", None, anatomy.VIEWS, "View of the --query film; where the index does not know it, pa."
+    "view", None, anatomy.VIEWS, "View of the --query film, where the index does not know it."
 )
 _LATERALITY = flags.DEFINE_enum(
     "laterality",
     None,
     anatomy.SIDES,
-    "Side of the --query film; unknown is taken as left, which is not mirrored.",
+    "Side of the --query film; if nobody tells, that by which it is nearest to the index.",
 )
 _AGE_YEARS = flags.DEFINE_float(
     "age_years", None, "Age at the --query film: the ulnar styloid of the young is no bone yet."

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from absl import flags
 
 from wristmir_jax.anatomy import SIDES
 from wristmir_jax.data.pipeline import RECORD_INDEX, TextShapes, training_batches
@@ -112,6 +113,13 @@ def test_processes_share_the_batches_of_one(tokenizer):
         assert sorted(together) == sorted(batch[RECORD_INDEX])
     # Their shapes must agree whatever captions each of them holds.
     assert parts[0][0]["global_token"].shape == parts[1][0]["global_token"].shape
+
+
+def test_batches_do_not_depend_on_the_number_of_workers(tokenizer):
+    flags.FLAGS.mark_as_parsed()  # Workers are given the flags of the command.
+    alone, helped = list(batches(tokenizer)), list(batches(tokenizer, num_workers=2))
+    assert len(alone) == len(helped) == 6
+    assert all(equal(a, b) for a, b in zip(alone, helped, strict=True))
 
 
 def test_a_resumed_iterator_goes_on_with_the_next_batch(tokenizer):

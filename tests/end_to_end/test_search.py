@@ -204,10 +204,13 @@ def test_a_film_that_is_not_known_says_so(films, index, embedder, known, tmp_pat
     film = read_radiograph(stranger)
     question = ask_with_film(index, embedder, film, stranger.name)
     assert question.patient_id is None
-    assert question.shown_as == "PA view, unknown side"
+    row = next(row for row in index.ids.to_pylist() if row["image_id"] == image)
+    # Side and view are found out.
+    assert "tell view and laterality" in question.notes[0]
+    assert question.shown_as.endswith("right")
+    assert answer(index, question, None, 1).hits[0].exam_id == exam
     found = answer(index, question)
     assert any("is not known" in note for note in found.notes)
-    row = next(row for row in index.ids.to_pylist() if row["image_id"] == image)
     told = answer(index, question, None, 14, query_patient=row["patient_id"])
     assert not own_exams & {hit.exam_id for hit in told.hits}
     assert not any("is not known" in note for note in told.notes)

@@ -72,18 +72,20 @@ def training_batches(
         batch_size: records a global batch.
         seed: of the caption wording; position p always gets the same one.
         process_index, process_count: of jax.distributed.
-        num_workers: worker processes; 0 reads in this one.
+        num_workers: worker processes; 0 reads in this one. The batches don't depend on it.
         buffer_size: batches that each worker keeps ready.
     """
     dataset = (
         grain.MapDataset.source(order)[process_index::process_count]
         .map(_ReadRecord(source, seed))
-        .to_iter_dataset(grain.ReadOptions(num_threads=0 if num_workers else 2))
+        # Batched before workers share the work out: else each would fill batches from its own part
+        # of the order, and another number of workers would train on other batches.
         .batch(
             batch_size // process_count,
             drop_remainder=True,
             batch_fn=_Collate(tokenizer, shapes, fixed_capacity=process_count > 1),
         )
+        .to_iter_dataset(grain.ReadOptions(num_threads=0 if num_workers else 2))
     )
     if num_workers:
         options = grain.MultiprocessingOptions(
@@ -98,7 +100,10 @@ class _ReadRecord(grain.transforms.Map):
     source: Source
     seed: int
 
-    def map(self, element: tuple[int, int]) -> dict[str, Any]:
+    # Grain declares the base method as returning nothing.
+    def map(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, element: tuple[int, int]
+    ) -> dict[str, Any]:
         position, index = element
         record = self.source[index]
         generator = np.random.default_rng((self.seed, position))

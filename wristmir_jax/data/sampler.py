@@ -56,11 +56,11 @@ class RecordOrder:
     def __len__(self) -> int:
         return self._length
 
-    def __getitem__(self, position: int) -> tuple[int, int]:
-        """(position, record)."""
+    def __getitem__(self, index: int) -> tuple[int, int]:
+        """(position, record) of a position."""
         num_records = len(self._cumulative)
-        epoch, place = divmod(int(position), num_records)
-        return int(position), int(self._epoch(epoch)[place])
+        epoch, place = divmod(int(index), num_records)
+        return int(index), int(self._epoch(epoch)[place])
 
     def _epoch(self, epoch: int) -> np.ndarray:
         return _epoch_order(self._cumulative.tobytes(), self._seed, epoch)

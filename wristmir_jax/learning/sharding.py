@@ -1,6 +1,7 @@
 """The device mesh and where arrays live on it."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -20,12 +21,12 @@ TEXT_INDEX = "_text_index"
 MIN_SHARDED_ELEMENTS = 2**14
 
 
-def make_mesh(fsdp: int = 1, devices: Sequence[jax.Device] | None = None) -> Mesh:
+def make_mesh(fsdp: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
     """A mesh over all devices of all processes: `fsdp` of them share one copy of the parameters.
 
     Args:
         fsdp: length of the fsdp axis; the rest is the data axis.
-        devices: another set of devices.
+        devices: another set of jax devices.
 
     Raises:
         UserError: the number of devices is not a multiple of `fsdp`.

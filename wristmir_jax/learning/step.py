@@ -114,7 +114,7 @@ def make_train_step(
         average = jax.tree.map(
             lambda old, new: old * effective + new * (1 - effective), state.average, params
         )
-        metrics["gradient_norm"] = optax.global_norm(gradients)
+        metrics["gradient_norm"] = optax.tree.norm(gradients)
         metrics["learning_rate"] = schedule(state.step)
         return TrainState(step, params, average, optimizer_state), metrics
 

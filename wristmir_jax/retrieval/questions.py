@@ -16,8 +16,7 @@ from wristmir_jax.retrieval.queries import Queries
 from wristmir_jax.retrieval.store import GLOBAL_LEVEL
 from wristmir_jax.retrieval.two_stage import Index
 
-# Of a film that the index does not hold and whose view nobody tells.
-DEFAULT_VIEW = "pa"
+_WRISTS = tuple(side for side in anatomy.SIDES if side != "unknown")
 
 
 @dataclass(frozen=True)
@@ -58,9 +57,9 @@ class Question:
 class FilmFacts:
     """What is known of a query film beside its pixels; None = not told.
 
-    Where it is not told, it is taken from the index if the index holds the film. Otherwise the view
-    is `DEFAULT_VIEW`; a film of unknown side is not mirrored and its regions are sought where a
-    left wrist has them; at unknown age every region counts as bone.
+    Where it is not told, it is taken from the index if the index holds the film. Otherwise the film
+    is read as a left and as a right wrist, and that side and view are taken which bring it nearest
+    to a film of the index; at unknown age every region counts as bone.
 
     Attributes:
         view, laterality: names from `anatomy`.
@@ -77,9 +76,8 @@ class FilmFacts:
         if self.laterality is not None:
             anatomy.code(anatomy.SIDES, self.laterality, "laterality")
 
-    def completed(self, row: dict[str, Any] | None) -> "FilmFacts":
-        """With everything told: from the film's row of the index, else the defaults."""
-        row = row or {"view": DEFAULT_VIEW, "laterality": "unknown", "age_years": None}
+    def completed(self, row: dict[str, Any]) -> "FilmFacts":
+        """With what is not told as in the film's row of the index."""
         return FilmFacts(
             self.view or row["view"],
             self.laterality or row["laterality"],
@@ -109,27 +107,19 @@ def ask_with_film(
     """
     index.check_model(embedder.model_fingerprint, "the embedder")
     row, notes = _known_film(index, film, epath.Path(name).stem)
-    facts = (facts or FilmFacts()).completed(row)
-    assert facts.view is not None and facts.laterality is not None
-    inputs = tower_inputs(
-        film,
-        facts.view,
-        facts.laterality,
-        None,
-        embedder.regions,
-        embedder.image_size,
-        embedder.crop_size,
-        float("nan") if facts.age_years is None else facts.age_years,
-    )
-    vectors = embedder.embed_images(
-        inputs.image[None],
-        inputs.crops[None],
-        inputs.crop_present[None].astype(bool),
-        np.array([facts.laterality == anatomy.MIRRORED_SIDE]),
-    )
+    facts = facts or FilmFacts()
+    if row is not None:
+        facts = facts.completed(row)
+    elif facts.view is None or facts.laterality is None:
+        facts = _as_nearest(index, embedder, film, facts)
+        notes = (
+            *notes,
+            f"the film is taken as {_shown_as(facts)}, which brings it nearest to the index: "
+            "tell view and laterality where they are known",
+        )
     question = Question(
         name=name or "the film",
-        vectors=Queries.of_images(*vectors, inputs.crop_present[None].astype(bool)),
+        vectors=_embed(embedder, film, facts),
         shown_as=_shown_as(facts),
         notes=notes,
     )
@@ -168,6 +158,45 @@ def ask_with_text(
     return Question(
         f'"{text}"', TextVectors(embedder.embed_texts([text], GLOBAL_LEVEL)[0], of_region)
     )
+
+
+def _embed(embedder: ImageTextEmbedder, film: Radiograph, facts: FilmFacts) -> Queries:
+    assert facts.view is not None and facts.laterality is not None
+    inputs = tower_inputs(
+        film,
+        facts.view,
+        facts.laterality,
+        None,
+        embedder.regions,
+        embedder.image_size,
+        embedder.crop_size,
+        float("nan") if facts.age_years is None else facts.age_years,
+    )
+    present_1xR = inputs.crop_present[None].astype(bool)
+    vectors = embedder.embed_images(
+        inputs.image[None],
+        inputs.crops[None],
+        present_1xR,
+        np.array([facts.laterality == anatomy.MIRRORED_SIDE]),
+    )
+    return Queries.of_images(*vectors, present_1xR)
+
+
+def _as_nearest(
+    index: Index, embedder: ImageTextEmbedder, film: Radiograph, facts: FilmFacts
+) -> FilmFacts:
+    """With the side, and the view of the nearest film, that bring the film nearest to the index."""
+    nearest: tuple[float, FilmFacts] | None = None
+    for side in _WRISTS if facts.laterality is None else (facts.laterality,):
+        vectors = _embed(
+            embedder, film, replace(facts, view=facts.view or "unknown", laterality=side)
+        )
+        rows, scores = index.coarse.search(vectors.global_embedding[0], 1)
+        if nearest is None or scores[0, 0] > nearest[0]:
+            view = facts.view or _cells(index, int(rows[0, 0]))["view"]
+            nearest = float(scores[0, 0]), replace(facts, view=view, laterality=side)
+    assert nearest is not None
+    return nearest[1]
 
 
 def _known_film(
