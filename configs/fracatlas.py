@@ -12,7 +12,7 @@ from wristmir_jax.learning import config as configs
 def get_config() -> ml_collections.ConfigDict:
     config = configs.base()
     config.dataset = "runs/fracatlas/dataset"
-    config.total_steps = 1500
+    config.total_steps = 1200
     config.batch_size = 64
     config.checkpoint_every_steps = 300
     config.model.embedding_dim = 96
@@ -25,4 +25,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.augment.rotation_degrees = 20.0
     config.augment.scale = 0.15
     config.augment.shift = 0.08
+    config.optimizer.learning_rate = 2e-3
+    config.optimizer.warmup_steps = 50
+    config.optimizer.ema_decay = 0.99
     return config

@@ -89,7 +89,7 @@ class DualEncoder(nnx.Module):
         B, R, H, W = crop_BxRxHxW.shape
         kind_N = jnp.tile(jnp.arange(R, dtype=jnp.int32), B)
         features = self.local_tower(self._normalise(crop_BxRxHxW.reshape(B * R, H, W)), kind_N)
-        return self.local_head(features.reshape(B, R, -1), seen_BxR)
+        return self.local_head(features.reshape(B, R, features.shape[-1]), seen_BxR)
 
     def encode_text(self, token_TxL: jax.Array, level: int, region: int = 0) -> jax.Array:
         """Unit vectors float32 (T, D) of token ids.
