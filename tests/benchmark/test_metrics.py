@@ -99,7 +99,28 @@ def test_macro_recall_weighs_rare_captions_as_common_ones():
     metrics = image_to_text(images)
     assert metrics is not None
     assert metrics["recall@5"] == 0.9
-    assert metrics["macro_recall@5"] == 0.5
+    assert metrics["macro_recall@5"] == pytest.approx(0.5)
+
+
+def test_intervals_hold_the_captions_that_only_one_patient_has():
+    # Ten captions of twenty films each are found, thirty of one film each are not.
+    eye = np.eye(40, dtype=np.float32)
+    captions = np.concatenate([np.arange(10).repeat(20), np.arange(10, 40)])
+    images = CaptionGallery(
+        image_embedding=np.where(captions[:, None] < 10, eye[captions], -eye[captions]),
+        image_caption=captions,
+        patients=np.arange(len(captions)),
+        caption_embedding=eye,
+        train_count=np.ones(40, int),
+    )
+    for metrics, key in (
+        (image_to_text(images), "macro_recall@5_ci95"),
+        (text_to_image(images), "recall@5_ci95"),
+    ):
+        assert metrics is not None
+        low, high = metrics[key]
+        assert metrics["macro_recall@5"] == pytest.approx(10 / 40)
+        assert low < 10 / 40 < high
 
 
 @pytest.mark.parametrize(

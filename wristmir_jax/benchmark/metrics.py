@@ -11,7 +11,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import sparse
 from scipy.special import gammaln
 
 from wristmir_jax.benchmark import bootstrap
@@ -219,15 +218,16 @@ def chance_of_a_hit(positives: np.ndarray, gallery_size: int, k: int) -> np.ndar
 
 
 def _macro(values_N: np.ndarray, group_N: np.ndarray) -> Statistic:
-    """Mean over groups of the mean within the group; groups that were not drawn count nothing."""
-    num_units, num_groups = len(group_N), int(group_N.max()) + 1
-    member = sparse.csr_array(
-        (np.ones(num_units), (np.arange(num_units), group_N)), shape=(num_units, num_groups)
-    )
+    """Mean over groups of the mean within the group.
+
+    In a resample a group weighs by how often its units were drawn for each that it has. Were groups
+    that happen not to be drawn left out instead, the rare ones would be missing from most resamples
+    and the interval would be that of the common ones.
+    """
+    group_N = np.asarray(group_N)
+    share_N = 1.0 / np.bincount(group_N)[group_N]
 
     def statistic(weights_BxN: np.ndarray) -> np.ndarray:
-        mean_BxG = bootstrap.ratio((weights_BxN * values_N) @ member, weights_BxN @ member)
-        drawn = np.isfinite(mean_BxG)
-        return bootstrap.ratio(np.where(drawn, mean_BxG, 0).sum(1), drawn.sum(1))
+        return bootstrap.ratio(weights_BxN @ (share_N * values_N), weights_BxN @ share_N)
 
     return statistic
