@@ -47,6 +47,12 @@ def test_sigkill_and_resume_is_bit_exact(dataset, run_folder, tmp_path, num_work
     assert load_embedder(workdir).model_fingerprint == load_embedder(run_folder).model_fingerprint
 
 
+def test_a_workdir_may_be_named_from_where_the_user_stands(run_folder, monkeypatch):
+    monkeypatch.chdir(run_folder.parent)
+    relative = load_embedder(run_folder.name)
+    assert relative.model_fingerprint == load_embedder(run_folder).model_fingerprint
+
+
 def test_a_finished_run_is_left_alone_and_can_be_extended(dataset, run_folder, tmp_path):
     before = (run_folder / "metrics.jsonl").read_bytes()
     succeed("train", config=CONFIG, workdir=run_folder, config__dataset=dataset)

@@ -27,9 +27,11 @@ class Checkpoints:
     """
 
     def __init__(self, workdir: epath.PathLike, keep: int = 1):
-        self._folder = epath.Path(workdir) / FOLDER
+        folder = epath.Path(workdir) / FOLDER
+        # Orbax takes absolute paths only.
+        self._folder = folder if "://" in str(folder) else folder.absolute()
         self._manager = ocp.CheckpointManager(
-            self._folder.absolute() if "://" not in str(self._folder) else self._folder,
+            self._folder,
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=checkpoint_managers.preservation_policy.LatestN(keep),
                 enable_async_checkpointing=True,
