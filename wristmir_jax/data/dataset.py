@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, SupportsIndex
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import tensorflow_datasets as tfds
 from array_record.python import array_record_data_source
 from etils import epath
@@ -15,6 +14,7 @@ from pydantic import ValidationError
 from wristmir_jax.data.record import INFO_FILE, RECORD_VERSION, SPLITS, DatasetInfo
 from wristmir_jax.data.schema import Decoder, Schema
 from wristmir_jax.errors import UserError
+from wristmir_jax.tables import read_parquet
 
 ALL_SPLITS = "all"
 
@@ -114,8 +114,7 @@ class Dataset:
         for name in self.splits(split):
             path = self.directory / index_file(name)
             try:
-                with path.open("rb") as file:
-                    table = pq.read_table(file)
+                table = read_parquet(path)
             except FileNotFoundError:
                 raise UserError(f"{path} is missing: prepare the data set again") from None
             except pa.ArrowInvalid:

@@ -21,6 +21,7 @@ from wristmir_jax.data.record import SPLITS
 from wristmir_jax.errors import UserError
 from wristmir_jax.folders import write_aside
 from wristmir_jax.reports.findings import STATUSES
+from wristmir_jax.tables import read_parquet
 
 STORE_VERSION = 1
 METADATA_FILE = "metadata.json"
@@ -475,8 +476,7 @@ def _read_metadata(folder: epath.Path) -> StoreMetadata:
 
 def _read_table(path: epath.Path, schema: pa.Schema) -> pa.Table:
     try:
-        with path.open("rb") as file:
-            table = pq.read_table(file)
+        table = read_parquet(path)
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"{path}: cannot be read as Parquet; run embed again") from error
     for field in schema:

@@ -23,6 +23,7 @@ from wristmir_jax.retrieval.queries import Queries
 from wristmir_jax.retrieval.ranking import Plan, Ranked, Selection, rank
 from wristmir_jax.retrieval.rerank import Gallery
 from wristmir_jax.retrieval.store import EmbeddingStore, StoreMetadata
+from wristmir_jax.tables import read_parquet
 
 INDEX_VERSION = 1
 INDEX_FILE = "index.json"
@@ -319,8 +320,7 @@ class Index:
             raise UserError(f"{folder} is no index (no {SUMS_FILE}): run index first")
         check_checksums(folder)
         info = _read_info(folder / INDEX_FILE)
-        with (folder / _ROWS_FILE).open("rb") as file:
-            ids = pq.read_table(file)
+        ids = read_parquet(folder / _ROWS_FILE)
         vectors = safetensors.numpy.load((folder / _VECTORS_FILE).read_bytes())
         global_embedding = jnp.asarray(vectors["global_embedding"])
         return cls(
