@@ -26,6 +26,4 @@ def get_config() -> ml_collections.ConfigDict:
     config.augment.scale = 0.15
     config.augment.shift = 0.08
     config.optimizer.learning_rate = 2e-3
-    config.optimizer.warmup_steps = 50
-    config.optimizer.ema_decay = 0.99
     return config
