@@ -24,7 +24,7 @@ def loss_and_gradients(devices, fsdp):
     def function(params, batch):
         def loss(params):
             model = parameters.merge(graph, params)
-            return batch_loss(model, batch, jax.random.key(0), config)[0]
+            return batch_loss(model, batch, jax.random.key(0), config, mesh)[0]
 
         return jax.value_and_grad(loss)(params)
 

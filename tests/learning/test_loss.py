@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wristmir_jax.learning.loss import PairLabels, multi_positive_loss, region_loss
+from wristmir_jax.learning.loss import contrastive_loss
+from wristmir_jax.learning.pairs import PairLabels
 from wristmir_jax.models.layers import unit_length
 from wristmir_jax.reports.findings import STATUSES
 
@@ -15,7 +16,7 @@ FRACTURE, UNCERTAIN = STATUSES.index("fracture"), STATUSES.index("uncertain")
 NO_FRACTURE = STATUSES.index("no_fracture")
 
 
-def reference(image, text, group, valid, status, scale, row_exponent):
+def reference(image, text, group, valid, status, scale, bias, row_exponent):
     """Row by row in float64, nothing shared with the implementation."""
     logits = scale * image.astype(np.float64) @ text.astype(np.float64).T
     rows = [i for i in range(len(group)) if valid[i]]
@@ -35,9 +36,17 @@ def reference(image, text, group, valid, status, scale, row_exponent):
         for i in rows:
             positives = [j for j in rows if same(i, j)]
             candidates = [j for j in rows if same(i, j) or not ambiguous(i, j)]
-            above = sum(np.exp(matrix[i, j]) / size[j] for j in positives)
-            below = sum(np.exp(matrix[i, j]) / size[j] for j in candidates)
-            losses.append(row_weight[i] * -np.log(above / below))
+            if bias is None:
+                above = sum(np.exp(matrix[i, j]) / size[j] for j in positives)
+                below = sum(np.exp(matrix[i, j]) / size[j] for j in candidates)
+                loss = -np.log(above / below)
+            else:
+                probability = 1 / (1 + np.exp(-matrix[i] - bias))
+                loss = -sum(
+                    np.log(probability[j] if same(i, j) else 1 - probability[j]) / size[j]
+                    for j in candidates
+                )
+            losses.append(row_weight[i] * loss)
         total += sum(losses) / sum(row_weight.values()) / 2 if rows else 0.0
     return total
 
@@ -51,13 +60,28 @@ def random_pairs(seed, n=12, regions=3):
     return unit_length(jnp.array(image)), unit_length(jnp.array(text)), group, valid, status
 
 
+def loss_of_one_kind(image, text, labels, scale, bias=None, row_exponent=0.0):
+    labels = jax.tree.map(lambda leaf: leaf[:, None], labels)
+    return contrastive_loss(
+        image[:, None], text[:, None], labels, scale, bias, row_exponent=row_exponent
+    )
+
+
 @settings(deadline=None, max_examples=25)
-@given(st.integers(0, 10_000), st.sampled_from([0.0, 0.5, 1.0]), st.sampled_from([0, 1, 3]))
-def test_loss_is_the_formula(seed, row_exponent, regions):
+@given(
+    st.integers(0, 10_000),
+    st.sampled_from([None, -3.0]),
+    st.sampled_from([0.0, 0.5, 1.0]),
+    st.sampled_from([0, 1, 3]),
+)
+def test_loss_is_the_formula(seed, bias, row_exponent, regions):
     image, text, group, valid, status = random_pairs(seed, regions=regions)
     labels = PairLabels(jnp.array(group), jnp.array(valid), jnp.array(status))
-    ours = multi_positive_loss(image, text, labels, jnp.float32(5.0), row_exponent=row_exponent)
-    expected = reference(np.array(image), np.array(text), group, valid, status, 5.0, row_exponent)
+    given_bias = None if bias is None else jnp.float32(bias)
+    ours = loss_of_one_kind(image, text, labels, jnp.float32(5.0), given_bias, row_exponent)
+    expected = reference(
+        np.array(image), np.array(text), group, valid, status, 5.0, bias, row_exponent
+    )
     np.testing.assert_allclose(ours, expected, rtol=2e-5, atol=2e-6)
 
 
@@ -68,10 +92,10 @@ def test_repeating_a_pair_changes_nothing_when_rows_are_weighed_by_their_group()
     valid = jnp.ones(6, bool)
     scale = jnp.float32(9.0)
     labels = PairLabels(group, valid, status)
-    once = multi_positive_loss(image, text, labels, scale, row_exponent=1.0)
+    once = loss_of_one_kind(image, text, labels, scale, row_exponent=1.0)
     again = jnp.array([0, 1, 2, 3, 4, 5, 5, 5, 5])
     labels = PairLabels(group[again], valid[again], status[again])
-    repeated = multi_positive_loss(image[again], text[again], labels, scale, row_exponent=1.0)
+    repeated = loss_of_one_kind(image[again], text[again], labels, scale, row_exponent=1.0)
     np.testing.assert_allclose(once, repeated, rtol=1e-6)
 
 
@@ -81,8 +105,8 @@ def test_uncertain_against_fracture_is_no_negative():
     group, valid = jnp.array([[1, 1], [2, 2]]), jnp.ones(2, bool)
     ambiguous = PairLabels(group, valid, jnp.array([[FRACTURE], [UNCERTAIN]]))
     distinct = PairLabels(group, valid, jnp.array([[FRACTURE], [NO_FRACTURE]]))
-    assert multi_positive_loss(image, text, ambiguous, jnp.float32(9.0)) == 0
-    assert multi_positive_loss(image, text, distinct, jnp.float32(9.0)) > 0
+    assert loss_of_one_kind(image, text, ambiguous, jnp.float32(9.0)) == 0
+    assert loss_of_one_kind(image, text, distinct, jnp.float32(9.0)) > 0
 
 
 @pytest.mark.parametrize("valid", [np.zeros(5, bool), np.eye(5, dtype=bool)[2]])
@@ -91,7 +115,7 @@ def test_batches_without_negatives_give_zero_and_finite_gradients(valid):
     labels = PairLabels(jnp.array(group), jnp.array(valid), jnp.array(status))
 
     def loss(image):
-        return multi_positive_loss(image, text, labels, jnp.float32(9.0))
+        return loss_of_one_kind(image, text, labels, jnp.float32(9.0))
 
     value, gradient = jax.value_and_grad(loss)(image)
     assert value == 0
@@ -107,9 +131,9 @@ def test_regions_are_compared_within_themselves_and_absent_ones_left_out():
         jnp.zeros((*shape, 1), jnp.int32),
     )
     image_BxRxD, text_BxRxD = image.reshape(*shape, -1), text.reshape(*shape, -1)
-    ours = region_loss(image_BxRxD, text_BxRxD, labels, jnp.float32(5.0))
+    ours = contrastive_loss(image_BxRxD, text_BxRxD, labels, jnp.float32(5.0))
     by_hand = [
-        multi_positive_loss(
+        loss_of_one_kind(
             image_BxRxD[:, region],
             text_BxRxD[:, region],
             jax.tree.map(lambda leaf, region=region: leaf[:, region], labels),
@@ -125,4 +149,4 @@ def test_no_regions_at_all_is_zero():
         jnp.zeros((4, 0, 2), jnp.int32), jnp.zeros((4, 0), bool), jnp.zeros((4, 0, 1), jnp.int32)
     )
     empty = jnp.zeros((4, 0, 8))
-    assert region_loss(empty, empty, labels, jnp.float32(5.0)) == 0
+    assert contrastive_loss(empty, empty, labels, jnp.float32(5.0)) == 0

@@ -1,10 +1,5 @@
 """One device and eight give the same numbers."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import jax
@@ -12,28 +7,13 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
+from tests.learning.fake_devices import run_on_eight_devices
 from wristmir_jax.errors import UserError
 from wristmir_jax.learning.sharding import make_mesh, parameter_spec
 
-ROOT = Path(__file__).parents[2]
-
 
 def test_data_4_fsdp_2_agrees_with_one_device():
-    environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
-        "JAX_PLATFORMS": "cpu",
-        "PYTHONPATH": str(ROOT),
-    }
-    run = subprocess.run(
-        [sys.executable, "-m", "tests.learning.eight_devices"],
-        env=environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    result = json.loads(run.stdout.splitlines()[-1])
+    result = run_on_eight_devices("tests.learning.eight_devices")
     assert result["devices"] == 8
     assert result["split_parameters"] > 10
     assert result["same_start"]

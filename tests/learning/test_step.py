@@ -16,6 +16,6 @@ def test_a_data_set_may_have_any_number_of_regions(num_regions):
     mesh = make_mesh()
     graph, _, init = plan_state(config, mesh, **SHAPES | {"num_regions": num_regions})
     batch = place_batch(random_batch(16, num_regions=num_regions), mesh)
-    _, metrics = jax.jit(make_train_step(graph, config))(init(), batch)
+    _, metrics = jax.jit(make_train_step(graph, config, mesh))(init(), batch)
     assert np.isfinite(metrics["loss"]) and metrics["global_loss"] > 0.1
     assert (metrics["region_loss"] > 0.1) == (num_regions > 0)

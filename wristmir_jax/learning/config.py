@@ -44,65 +44,99 @@ def base() -> ml_collections.ConfigDict:
     config.log_every_steps = 10
     config.seed = 0
 
-    config.loader = ml_collections.ConfigDict()
+    config.loader = _loader()
+    config.model = _model()
+    config.tokenizer = _tokenizer()
+    config.loss = _loss()
+    config.augment = _augment()
+    config.optimizer = _optimizer()
+    config.mesh = _mesh()
+    return config
+
+
+def _loader() -> ml_collections.ConfigDict:
+    config = ml_collections.ConfigDict()
     # Worker processes that read and tokenise; 0 does so in the training process.
-    config.loader.num_workers = 0
+    config.num_workers = 0
     # Batches that each worker keeps ready.
-    config.loader.buffer_size = 2
+    config.buffer_size = 2
     # A batch of N captions is stored as its distinct ones, padded to the smallest of these
     # fractions of N that holds them. Each fraction that occurs compiles the step once.
-    config.loader.text_capacities = (0.5, 1.0)
+    config.text_capacities = (0.5, 1.0)
     # 0 draws records evenly; 1 draws each region status equally often.
-    config.loader.balance = 0.5
+    config.balance = 0.5
+    return config
 
-    config.model = ml_collections.ConfigDict()
+
+def _model() -> ml_collections.ConfigDict:
+    config = ml_collections.ConfigDict()
     # Precision of the towers: float32 or bfloat16. Parameters and loss stay in float32.
-    config.model.dtype = "float32"
-    config.model.embedding_dim = 128
-    config.model.global_tower = convolutional(4, (32, 64, 128, 192), 1)
-    config.model.local_tower = convolutional(2, (24, 48, 96, 160), 1)
-    config.model.text_tower = dict(width=128, depth=2, num_heads=4)
+    config.dtype = "float32"
+    config.embedding_dim = 128
+    config.global_tower = convolutional(4, (32, 64, 128, 192), 1)
+    config.local_tower = convolutional(2, (24, 48, 96, 160), 1)
+    config.text_tower = dict(width=128, depth=2, num_heads=4)
     # Tokens; longer captions are cut.
-    config.model.global_text_length = 96
-    config.model.region_text_length = 32
-    config.model.initial_scale = 10.0
+    config.global_text_length = 96
+    config.region_text_length = 32
+    config.initial_scale = 10.0
+    return config
 
-    config.tokenizer = ml_collections.ConfigDict()
+
+def _tokenizer() -> ml_collections.ConfigDict:
+    config = ml_collections.ConfigDict()
     # Folder with a tokenizer.json; empty trains one on the captions of the data set.
-    config.tokenizer.folder = ""
-    config.tokenizer.vocab_size = 2048
+    config.folder = ""
+    config.vocab_size = 2048
+    return config
 
-    config.loss = ml_collections.ConfigDict()
-    config.loss.global_weight = 1.0
-    config.loss.region_weight = 1.0
+
+def _loss() -> ml_collections.ConfigDict:
+    config = ml_collections.ConfigDict()
+    # softmax over the batch, or sigmoid of each pair with a learnt bias.
+    config.kind = "softmax"
+    # Captions that a device compares its images with at a time, with all devices in a ring; memory
+    # grows with batch_size / devices * tile. 0 holds all logits at once: fastest for small batches.
+    config.tile = 0
+    config.global_weight = 1.0
+    config.region_weight = 1.0
     # Each distinct caption is one candidate. The pairs that ask count by the size of their caption
     # group in the batch to minus this power: 0 counts each pair once, 1 each distinct caption.
-    config.loss.row_exponent = 0.0
+    config.row_exponent = 0.0
+    return config
 
-    config.augment = ml_collections.ConfigDict()
-    config.augment.rotation_degrees = 15.0
-    config.augment.scale = 0.1
+
+def _augment() -> ml_collections.ConfigDict:
+    config = ml_collections.ConfigDict()
+    config.rotation_degrees = 15.0
+    config.scale = 0.1
     # Fraction of the image's side.
-    config.augment.shift = 0.05
-    config.augment.gamma = 0.2
-    config.augment.contrast = 0.2
-    config.augment.brightness = 0.1
-    config.augment.noise = 0.01
+    config.shift = 0.05
+    config.gamma = 0.2
+    config.contrast = 0.2
+    config.brightness = 0.1
+    config.noise = 0.01
+    return config
 
-    config.optimizer = ml_collections.ConfigDict()
-    config.optimizer.learning_rate = 1e-3
-    config.optimizer.warmup_steps = 50
+
+def _optimizer() -> ml_collections.ConfigDict:
+    config = ml_collections.ConfigDict()
+    config.learning_rate = 1e-3
+    config.warmup_steps = 50
     # Cosine decay ends at this fraction of the learning rate.
-    config.optimizer.final_fraction = 0.01
-    config.optimizer.weight_decay = 0.05
-    config.optimizer.beta2 = 0.98
-    config.optimizer.clip_norm = 1.0
+    config.final_fraction = 0.01
+    config.weight_decay = 0.05
+    config.beta2 = 0.98
+    config.clip_norm = 1.0
     # Decay of the average of the parameters that is exported.
-    config.optimizer.ema_decay = 0.99
+    config.ema_decay = 0.99
+    return config
 
-    config.mesh = ml_collections.ConfigDict()
+
+def _mesh() -> ml_collections.ConfigDict:
+    config = ml_collections.ConfigDict()
     # Devices that share one copy of the parameters.
-    config.mesh.fsdp = 1
+    config.fsdp = 1
     return config
 
 
@@ -128,6 +162,10 @@ def validate(config: ml_collections.ConfigDict) -> None:
         raise UserError(f"config.loader.text_capacities={capacities}: must rise and end with 1.0")
     if not 0 <= config.loader.balance <= 1:
         raise UserError(f"config.loader.balance={config.loader.balance}: must lie in 0..1")
+    if config.loss.kind not in ("softmax", "sigmoid"):
+        raise UserError(f"config.loss.kind={config.loss.kind}: choose softmax or sigmoid")
+    if config.loss.tile < 0:
+        raise UserError(f"config.loss.tile={config.loss.tile}: must be at least 1, or 0 for dense")
     if not 0 <= config.loss.row_exponent <= 1:
         raise UserError(f"config.loss.row_exponent={config.loss.row_exponent}: must lie in 0..1")
     if not 0 <= config.optimizer.ema_decay < 1:

@@ -73,7 +73,7 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
         batch, records = _next(iterator, mesh)
         shardings = jax.tree.map(lambda leaf: leaf.sharding, plan)
         compiled = jax.jit(
-            make_train_step(graph, config),
+            make_train_step(graph, config, mesh),
             donate_argnums=0,
             out_shardings=(shardings, NamedSharding(mesh, P())),
         )

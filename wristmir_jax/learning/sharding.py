@@ -12,7 +12,8 @@ from wristmir_jax.errors import UserError
 
 DATA_AXIS, FSDP_AXIS = "data", "fsdp"
 # Both axes split the batch; only the second splits the parameters.
-BATCH_SPEC = P((DATA_AXIS, FSDP_AXIS))
+BATCH_AXES = (DATA_AXIS, FSDP_AXIS)
+BATCH_SPEC = P(BATCH_AXES)
 
 # Suffix of the keys of a batch that index the rows of its distinct captions.
 TEXT_INDEX = "_text_index"

@@ -76,13 +76,14 @@ def make_model(
     vocab_size: int,
     seed: int | jax.Array = 0,
 ) -> DualEncoder:
-    """The model of `config.model` for a data set's shapes."""
+    """The model of `config` for a data set's shapes."""
     return DualEncoder(
         config.model,
         image_size=image_size,
         crop_size=crop_size,
         num_regions=num_regions,
         vocab_size=vocab_size,
+        has_bias=config.loss.kind == "sigmoid",
         rngs=nnx.Rngs(seed),
     )
 

@@ -7,11 +7,14 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 import optax
+from jax.sharding import Mesh
 
 from wristmir_jax.learning import state as states
 from wristmir_jax.learning.augment import augment, to_tower_frame
-from wristmir_jax.learning.loss import MAX_SCALE, PairLabels, multi_positive_loss, region_loss
+from wristmir_jax.learning.loss import MAX_SCALE, contrastive_loss
+from wristmir_jax.learning.pairs import PairLabels
 from wristmir_jax.learning.state import TrainState
+from wristmir_jax.learning.tiled_loss import tiled_loss
 from wristmir_jax.models import parameters
 from wristmir_jax.models.dual_encoder import GLOBAL_LEVEL, REGION_LEVEL, DualEncoder
 
@@ -35,6 +38,7 @@ def batch_loss(
     batch: DeviceBatch,
     key: jax.Array | None,
     config: ml_collections.ConfigDict,
+    mesh: Mesh,
 ) -> tuple[jax.Array, Metrics]:
     """Weighted sum of the global and the region loss of one batch.
 
@@ -43,6 +47,7 @@ def batch_loss(
         batch: of `data.pipeline.training_batches`, on the devices.
         key: of the augmentation; None leaves the pixels as they are.
         config: of the run.
+        mesh: that the batch is split over.
     """
     image_BxSxS, crops_BxRxCxC = tower_inputs(batch)
     if key is not None:
@@ -52,40 +57,45 @@ def batch_loss(
         crops_NxCxC = crops_BxRxCxC.reshape(B * R, C, C)
         crops_BxRxCxC = augment(region_key, crops_NxCxC, config.augment).reshape(B, R, C, C)
 
-    global_index_B, region_index_BxR = batch["global_text_index"], batch["region_text_index"]
-    global_text_BxD = model.encode_captions(
-        batch["global_token"], global_index_B[:, None], GLOBAL_LEVEL
-    )[:, 0]
-    region_text_BxRxD = model.encode_captions(batch["region_token"], region_index_BxR, REGION_LEVEL)
+    global_index_Bx1, region_index_BxR = (
+        batch["global_text_index"][:, None],
+        batch["region_text_index"],
+    )
+    status_BxR = batch["region_status"].astype(jnp.int32)
     scale_2 = jnp.minimum(jnp.exp(model.log_scale[...]), MAX_SCALE)
 
-    status_BxR = batch["region_status"].astype(jnp.int32)
-    global_loss = multi_positive_loss(
-        model.encode_global(image_BxSxS, fit=True),
-        global_text_BxD,
-        PairLabels(batch["global_group"], global_index_B >= 0, status_BxR),
-        scale_2[GLOBAL_LEVEL],
-        row_exponent=config.loss.row_exponent,
+    def loss_of(level: int, image: jax.Array, text: jax.Array, labels: PairLabels) -> jax.Array:
+        bias = None if model.bias is None else model.bias[level]
+        options: Any = {"row_exponent": config.loss.row_exponent}
+        if config.loss.tile:
+            options |= {"mesh": mesh, "tile": config.loss.tile}
+            return tiled_loss(image, text, labels, scale_2[level], bias, **options)
+        return contrastive_loss(image, text, labels, scale_2[level], bias, **options)
+
+    global_loss = loss_of(
+        GLOBAL_LEVEL,
+        model.encode_global(image_BxSxS, fit=True)[:, None],
+        model.encode_captions(batch["global_token"], global_index_Bx1, GLOBAL_LEVEL),
+        PairLabels(batch["global_group"][:, None], global_index_Bx1 >= 0, status_BxR[:, None]),
     )
-    local_loss = region_loss(
+    region_loss = loss_of(
+        REGION_LEVEL,
         model.encode_regions(crops_BxRxCxC, region_index_BxR >= 0),
-        region_text_BxRxD,
+        model.encode_captions(batch["region_token"], region_index_BxR, REGION_LEVEL),
         PairLabels(batch["region_group"], region_index_BxR >= 0, status_BxR[..., None]),
-        scale_2[REGION_LEVEL],
-        row_exponent=config.loss.row_exponent,
     )
-    loss = config.loss.global_weight * global_loss + config.loss.region_weight * local_loss
+    loss = config.loss.global_weight * global_loss + config.loss.region_weight * region_loss
     return loss, {
         "loss": loss,
         "global_loss": global_loss,
-        "region_loss": local_loss,
+        "region_loss": region_loss,
         "global_scale": scale_2[GLOBAL_LEVEL],
         "region_scale": scale_2[REGION_LEVEL],
     }
 
 
 def make_train_step(
-    graph: Any, config: ml_collections.ConfigDict
+    graph: Any, config: ml_collections.ConfigDict, mesh: Mesh
 ) -> Callable[[TrainState, DeviceBatch], tuple[TrainState, Metrics]]:
     """The function to compile: (state, batch) -> (state, metrics).
 
@@ -102,7 +112,7 @@ def make_train_step(
             params: parameters.Parameters,
         ) -> tuple[jax.Array, tuple[Metrics, parameters.Parameters]]:
             model = parameters.merge(graph, params)
-            loss, metrics = batch_loss(model, batch, key, config)
+            loss, metrics = batch_loss(model, batch, key, config, mesh)
             return loss, (metrics, parameters.statistics(model))
 
         gradients, (metrics, statistics) = jax.grad(loss_of, has_aux=True)(state.parameters)

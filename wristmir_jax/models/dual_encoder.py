@@ -23,6 +23,7 @@ class DualEncoder(nnx.Module):
         image_size, crop_size: pixels of the square films and crops.
         num_regions: R, may be 0.
         vocab_size: of the tokenizer.
+        has_bias: learn a bias of the logits of each level, for the sigmoid loss.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class DualEncoder(nnx.Module):
         crop_size: int,
         num_regions: int,
         vocab_size: int,
+        has_bias: bool = False,
         rngs: nnx.Rngs,
     ):
         dtype = jnp.dtype(config.dtype)
@@ -64,6 +66,9 @@ class DualEncoder(nnx.Module):
             ]
         )
         self.log_scale = nnx.Param(jnp.full((2,), jnp.log(config.initial_scale), jnp.float32))
+        # At first few pairs of a batch are positive, and the sigmoid of each should say so.
+        initial_bias = jnp.full((2,), -config.initial_scale, jnp.float32)
+        self.bias = nnx.Param(initial_bias) if has_bias else None
 
     def encode_global(self, image_BxHxW: jax.Array, fit: bool = False) -> jax.Array:
         """Unit vectors float32 (B, D) of films with pixels in [0, 1].
