@@ -12,13 +12,17 @@ from wristmir_jax.learning.state import plan_state
 from wristmir_jax.learning.step import batch_loss
 from wristmir_jax.models import parameters
 
+BATCH_SIZE = 16
 
-def loss_and_gradients(devices, fsdp):
+
+def loss_and_gradients(devices, fsdp, micro_batches=1, tile=0):
     mesh = make_mesh(fsdp, devices)
     config = tiny_config()
+    config.micro_batches = micro_batches
+    config.loss.tile = tile
     graph, _, init = plan_state(config, mesh, **SHAPES)
     state = init()
-    batch = place_batch(random_batch(16), mesh)
+    batch = place_batch(random_batch(BATCH_SIZE), mesh)
 
     @jax.jit
     def function(params, batch):
@@ -37,23 +41,28 @@ def main():
     # Small arrays too must be split here, or nothing would be tested.
     sharding.MIN_SHARDED_ELEMENTS = 1
     (loss_1, gradients_1, params_1), _ = loss_and_gradients(jax.devices()[:1], 1)
-    (loss_8, gradients_8, params_8), split = loss_and_gradients(None, 2)
-    largest = {
-        name: float(np.abs(gradients_1[name] - gradients_8[name]).max()) for name in gradients_1
+    results = {
+        "devices": jax.device_count(),
+        "loss": float(loss_1),
+        "gradient_norm": float(np.sqrt(sum((g**2).sum() for g in gradients_1.values()))),
     }
-    print(
-        json.dumps(
-            {
-                "devices": jax.device_count(),
-                "split_parameters": split,
-                "loss": float(loss_1),
-                "loss_difference": abs(float(loss_1 - loss_8)),
-                "gradient_difference": max(largest.values()),
-                "gradient_norm": float(np.sqrt(sum((g**2).sum() for g in gradients_1.values()))),
-                "same_start": all((params_1[n] == params_8[n]).all() for n in params_1),
-            }
-        )
-    )
+    for name, devices, options in (
+        ("eight devices", None, {}),
+        ("eight devices, gradient cache", None, {"micro_batches": 2}),
+        ("eight devices, tiled, gradient cache", None, {"micro_batches": 2, "tile": 3}),
+        ("one device, gradient cache", jax.devices()[:1], {"micro_batches": 4}),
+    ):
+        fsdp = 2 if devices is None else 1
+        (loss, gradients, params), split = loss_and_gradients(devices, fsdp, **options)
+        results[name] = {
+            "split_parameters": split,
+            "loss_difference": abs(float(loss_1 - loss)),
+            "gradient_difference": max(
+                float(np.abs(gradients_1[name] - gradients[name]).max()) for name in gradients_1
+            ),
+            "same_start": all((params_1[name] == params[name]).all() for name in params_1),
+        }
+    print(json.dumps(results))
 
 
 if __name__ == "__main__":

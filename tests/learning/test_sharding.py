@@ -12,13 +12,27 @@ from wristmir_jax.errors import UserError
 from wristmir_jax.learning.sharding import make_mesh, parameter_spec
 
 
-def test_data_4_fsdp_2_agrees_with_one_device():
-    result = run_on_eight_devices("tests.learning.eight_devices")
-    assert result["devices"] == 8
-    assert result["split_parameters"] > 10
+@pytest.fixture(scope="module")
+def eight_devices():
+    return run_on_eight_devices("tests.learning.eight_devices")
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "eight devices",
+        "eight devices, gradient cache",
+        "eight devices, tiled, gradient cache",
+        "one device, gradient cache",
+    ],
+)
+def test_loss_and_gradients_agree_with_one_device_and_the_whole_batch(eight_devices, how):
+    assert eight_devices["devices"] == 8
+    assert eight_devices["loss"] > 0.5
+    assert eight_devices["gradient_norm"] > 0.05
+    result = eight_devices[how]
+    assert (result["split_parameters"] > 10) == how.startswith("eight")
     assert result["same_start"]
-    assert result["loss"] > 0.5
-    assert result["gradient_norm"] > 0.05
     assert result["loss_difference"] <= 1e-5
     assert result["gradient_difference"] <= 1e-5
 

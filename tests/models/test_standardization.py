@@ -61,7 +61,7 @@ def test_a_step_keeps_its_batch_statistics_and_averages_them():
     mesh = make_mesh()
     graph, _, init = plan_state(config, mesh, **SHAPES)
     start = init()
-    step = jax.jit(make_train_step(graph, config))
+    step = jax.jit(make_train_step(graph, config, mesh))
     state, _ = step(start, place_batch(random_batch(16), mesh))
     names = [name for name in state.parameters if name.endswith(STATISTICS)]
     assert len(names) == 8
@@ -80,6 +80,6 @@ def test_training_and_export_agree_where_the_statistics_do():
     graph, _, init = plan_state(config, make_mesh(), **SHAPES)
     model = parameters.merge(graph, init().parameters)
     image = jax.random.uniform(jax.random.key(0), (6, SHAPES["image_size"], SHAPES["image_size"]))
-    fitted = model.encode_global(image, fit=True)
+    fitted = model.fit_global(model.global_features(image))
     np.testing.assert_allclose(model.encode_global(image), fitted, atol=1e-5)
     assert np.linalg.norm(np.asarray(fitted).mean(0)) < 0.5, "vectors lie in a cone"

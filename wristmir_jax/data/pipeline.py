@@ -37,7 +37,7 @@ class TextShapes:
         global_length, region_length: tokens.
         capacity_fractions: a batch of N captions of a level is stored as its distinct ones, padded
             to the smallest of these fractions of N that holds them; the last must be 1.
-        multiple_of: rows are padded to a multiple of this, the number of local devices.
+        multiple_of: rows are padded to a multiple of this: local devices x micro-batches.
     """
 
     global_length: int

@@ -38,6 +38,9 @@ def base() -> ml_collections.ConfigDict:
     config.total_steps = 1000
     # Radiographs a step, over all processes and devices.
     config.batch_size = 64
+    # Parts in which the towers see a batch, where it does not fit at once; the loss sees all of it,
+    # so the gradient is the same. Costs a second forward pass.
+    config.micro_batches = 1
     config.checkpoint_every_steps = 200
     # Newest checkpoints that are kept.
     config.keep_checkpoints = 2
@@ -148,7 +151,13 @@ def validate(config: ml_collections.ConfigDict) -> None:
     """
     if not config.dataset:
         raise UserError("config.dataset is empty: give --config.dataset=DIR, a folder of `prepare`")
-    for key in ("total_steps", "batch_size", "checkpoint_every_steps", "log_every_steps"):
+    for key in (
+        "total_steps",
+        "batch_size",
+        "micro_batches",
+        "checkpoint_every_steps",
+        "log_every_steps",
+    ):
         if config[key] < 1:
             raise UserError(f"config.{key}={config[key]}: must be at least 1")
     if config.model.dtype not in ("float32", "bfloat16"):

@@ -191,9 +191,10 @@ def _shorten(records: np.ndarray) -> str:
 
 
 def _check_batch_size(config: ml_collections.ConfigDict, mesh: Mesh) -> None:
-    if config.batch_size % mesh.size:
+    if config.batch_size % (mesh.size * config.micro_batches):
         raise UserError(
-            f"config.batch_size={config.batch_size} is not a multiple of the {mesh.size} devices"
+            f"config.batch_size={config.batch_size} is not a multiple of {mesh.size} devices x "
+            f"config.micro_batches={config.micro_batches}"
         )
 
 
@@ -232,7 +233,7 @@ def _batches(
             config.model.global_text_length,
             config.model.region_text_length,
             capacity_fractions=tuple(config.loader.text_capacities),
-            multiple_of=jax.local_device_count(),
+            multiple_of=jax.local_device_count() * config.micro_batches,
         ),
         batch_size=config.batch_size,
         seed=config.seed,

@@ -55,6 +55,10 @@ def contrastive_loss(
     def of_kind(image_NxD: jax.Array, text_NxD: jax.Array, labels: PairLabels) -> jax.Array:
         return _loss_of_kind(image_NxD, text_NxD, labels, scale, bias, row_exponent)
 
+    if image_BxKxD.shape[1] == 1:
+        # Plain matrix products instead of batched ones.
+        only = jax.tree.map(lambda leaf: leaf[:, 0], (image_BxKxD, text_BxKxD, labels))
+        return of_kind(*only)
     loss_K = jax.vmap(of_kind, in_axes=1)(image_BxKxD, text_BxKxD, labels)
     present_K = labels.valid_N.any(axis=0)
     return jnp.where(present_K, loss_K, 0.0).sum() / jnp.maximum(present_K.sum(), 1)

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from wristmir_jax.learning import state as states
 from wristmir_jax.learning.augment import augment, to_tower_frame
 from wristmir_jax.learning.loss import MAX_SCALE, contrastive_loss
+from wristmir_jax.learning.micro_batches import in_micro_batches
 from wristmir_jax.learning.pairs import PairLabels
 from wristmir_jax.learning.state import TrainState
 from wristmir_jax.learning.tiled_loss import tiled_loss
@@ -72,16 +73,22 @@ def batch_loss(
             return tiled_loss(image, text, labels, scale_2[level], bias, **options)
         return contrastive_loss(image, text, labels, scale_2[level], bias, **options)
 
+    def features(tower: Callable[[jax.Array], jax.Array], rows: jax.Array) -> jax.Array:
+        return in_micro_batches(tower, rows, config.micro_batches, mesh)
+
+    def captions(level: int, token_TxL: jax.Array, index_BxK: jax.Array) -> jax.Array:
+        return model.fit_captions(features(model.text_features, token_TxL), index_BxK, level)
+
     global_loss = loss_of(
         GLOBAL_LEVEL,
-        model.encode_global(image_BxSxS, fit=True)[:, None],
-        model.encode_captions(batch["global_token"], global_index_Bx1, GLOBAL_LEVEL),
+        model.fit_global(features(model.global_features, image_BxSxS))[:, None],
+        captions(GLOBAL_LEVEL, batch["global_token"], global_index_Bx1),
         PairLabels(batch["global_group"][:, None], global_index_Bx1 >= 0, status_BxR[:, None]),
     )
     region_loss = loss_of(
         REGION_LEVEL,
-        model.encode_regions(crops_BxRxCxC, region_index_BxR >= 0),
-        model.encode_captions(batch["region_token"], region_index_BxR, REGION_LEVEL),
+        model.fit_regions(features(model.region_features, crops_BxRxCxC), region_index_BxR >= 0),
+        captions(REGION_LEVEL, batch["region_token"], region_index_BxR),
         PairLabels(batch["region_group"], region_index_BxR >= 0, status_BxR[..., None]),
     )
     loss = config.loss.global_weight * global_loss + config.loss.region_weight * region_loss

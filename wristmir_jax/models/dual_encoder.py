@@ -70,31 +70,53 @@ class DualEncoder(nnx.Module):
         initial_bias = jnp.full((2,), -config.initial_scale, jnp.float32)
         self.bias = nnx.Param(initial_bias) if has_bias else None
 
-    def encode_global(self, image_BxHxW: jax.Array, fit: bool = False) -> jax.Array:
-        """Unit vectors float32 (B, D) of films with pixels in [0, 1].
-
-        Args:
-            image_BxHxW: the films.
-            fit: standardise by this batch's statistics, as in training.
-        """
+    def global_features(self, image_BxHxW: jax.Array) -> jax.Array:
+        """Features (B, F) of films with pixels in [0, 1], before the shared space."""
         kind_B = jnp.zeros(image_BxHxW.shape[0], jnp.int32)
-        features_BxF = self.global_tower(self._normalise(image_BxHxW), kind_B)
-        seen_Bx1 = jnp.ones((len(image_BxHxW), 1), bool) if fit else None
-        return self.global_head(features_BxF[:, None], seen_Bx1)[:, 0]
+        return self.global_tower(self._normalise(image_BxHxW), kind_B)
 
-    def encode_regions(
-        self, crop_BxRxHxW: jax.Array, seen_BxR: jax.Array | None = None
-    ) -> jax.Array:
-        """Unit vectors float32 (B, R, D) of crops, all regions in one call of the local tower.
-
-        Args:
-            crop_BxRxHxW: pixels in [0, 1].
-            seen_BxR: bool, standardise by the statistics of these crops, as in training.
-        """
+    def region_features(self, crop_BxRxHxW: jax.Array) -> jax.Array:
+        """Features (B, R, F) of crops, all regions in one call of the local tower."""
         B, R, H, W = crop_BxRxHxW.shape
         kind_N = jnp.tile(jnp.arange(R, dtype=jnp.int32), B)
         features = self.local_tower(self._normalise(crop_BxRxHxW.reshape(B * R, H, W)), kind_N)
-        return self.local_head(features.reshape(B, R, features.shape[-1]), seen_BxR)
+        return features.reshape(B, R, features.shape[-1])
+
+    def text_features(self, token_TxL: jax.Array) -> jax.Array:
+        """Features (T, F) of token ids int32, before the shared space."""
+        return self.text_tower(token_TxL)
+
+    def fit_global(self, features_BxF: jax.Array) -> jax.Array:
+        """Unit vectors float32 (B, D), standardised by this batch's statistics, as in training."""
+        seen_Bx1 = jnp.ones((len(features_BxF), 1), bool)
+        return self.global_head(features_BxF[:, None], seen_Bx1)[:, 0]
+
+    def fit_regions(self, features_BxRxF: jax.Array, seen_BxR: jax.Array) -> jax.Array:
+        """Unit vectors float32 (B, R, D), standardised by the statistics of the crops `seen_BxR`,
+        as in training."""
+        return self.local_head(features_BxRxF, seen_BxR)
+
+    def fit_captions(self, features_TxF: jax.Array, index_BxK: jax.Array, level: int) -> jax.Array:
+        """Unit vectors float32 (B, K, D) of the captions of a batch, each of them encoded once.
+
+        Standardised by the batch's statistics, as in training. A caption counts as often as it is
+        used, so that the number of processes, which store shared captions twice, changes nothing.
+
+        Args:
+            features_TxF: of the distinct captions.
+            index_BxK: int32, row of each caption in `features_TxF`, -1 where there is none (its
+                vector means nothing); K regions, or 1 at `GLOBAL_LEVEL`.
+            level: `GLOBAL_LEVEL` or `REGION_LEVEL`.
+        """
+        return self.text_heads[level](features_TxF[index_BxK], index_BxK >= 0)
+
+    def encode_global(self, image_BxHxW: jax.Array) -> jax.Array:
+        """Unit vectors float32 (B, D) of films with pixels in [0, 1]."""
+        return self.global_head(self.global_features(image_BxHxW)[:, None])[:, 0]
+
+    def encode_regions(self, crop_BxRxHxW: jax.Array) -> jax.Array:
+        """Unit vectors float32 (B, R, D) of crops with pixels in [0, 1]."""
+        return self.local_head(self.region_features(crop_BxRxHxW))
 
     def encode_text(self, token_TxL: jax.Array, level: int, region: int = 0) -> jax.Array:
         """Unit vectors float32 (T, D) of token ids.
@@ -104,22 +126,8 @@ class DualEncoder(nnx.Module):
             level: `GLOBAL_LEVEL` or `REGION_LEVEL`.
             region: position of the region that the captions of `REGION_LEVEL` speak of.
         """
-        features_TxF = self.text_tower(token_TxL)
+        features_TxF = self.text_features(token_TxL)
         return self.text_heads[level](features_TxF[:, None], first_kind=region)[:, 0]
-
-    def encode_captions(self, token_TxL: jax.Array, index_BxK: jax.Array, level: int) -> jax.Array:
-        """Unit vectors float32 (B, K, D) of the captions of a batch, each encoded once.
-
-        Standardised by the batch's statistics, as in training. A caption counts as often as it is
-        used, so that the number of processes, which store shared captions twice, changes nothing.
-
-        Args:
-            token_TxL: int32, distinct captions.
-            index_BxK: int32, row of each caption in `token_TxL`, -1 where there is none (its
-                vector means nothing); K regions, or 1 at `GLOBAL_LEVEL`.
-            level: `GLOBAL_LEVEL` or `REGION_LEVEL`.
-        """
-        return self.text_heads[level](self.text_tower(token_TxL)[index_BxK], index_BxK >= 0)
 
     def _normalise(self, pixels: jax.Array) -> jax.Array:
         return ((pixels - 0.5) / 0.25).astype(self.dtype)
