@@ -12,9 +12,8 @@ from pathlib import Path
 from absl import app, flags, logging
 from ml_collections.config_flags.config_flags import ConfigFileFlagParser
 
-from wristmir_jax.errors import UserError
+from wristmir_jax.errors import EXIT_BAD_INPUT, InterruptedRunError, UserError
 
-EXIT_BAD_INPUT = 2
 # 128 + the number of the signal (SIGINT, SIGPIPE), as shells count.
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
@@ -24,8 +23,8 @@ def run(main: Callable[[], None]) -> None:
     """Parse the absl flags, call `main()`, and turn what the user got wrong into one line.
 
     Exit status: 0 done (also after `--help`), 2 for a `UserError` or a wrong flag, 130 when
-    interrupted, 141 when the reader of a pipe has left. Anything else is a defect of ours and keeps
-    its traceback.
+    interrupted (143 by SIGTERM), 75 when another process of the run is lost, 141 when the reader of
+    a pipe has left. Anything else is a defect of ours and keeps its traceback.
     """
     # Not absl's app.run: Grain's worker processes need flags that are parsed before main.
     app.define_help_flags()
@@ -37,6 +36,9 @@ def run(main: Callable[[], None]) -> None:
     except UserError as error:
         print("error: " + " ".join(str(error).split()), file=sys.stderr)
         sys.exit(EXIT_BAD_INPUT)
+    except InterruptedRunError as interruption:
+        print(interruption, file=sys.stderr)
+        sys.exit(interruption.exit_status)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)

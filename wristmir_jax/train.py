@@ -28,7 +28,12 @@ def main() -> None:
         raise UserError("--workdir is missing: give a folder for checkpoints and metrics")
     from wristmir_jax.learning import distributed, loop
 
-    distributed.initialize(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
+    distributed.initialize(
+        _COORDINATOR.value,
+        _NUM_PROCESSES.value,
+        _PROCESS_ID.value,
+        _CONFIG.value.recovery.stall_seconds,
+    )
     loop.train(_CONFIG.value, _WORKDIR.value)
 
 

@@ -1,6 +1,7 @@
 """Grain pipeline: records -> batches of arrays that the training step takes."""
 
 import dataclasses
+import signal
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -56,6 +57,7 @@ def training_batches(
     seed: int,
     process_index: int = 0,
     process_count: int = 1,
+    first_step: int = 0,
     num_workers: int = 0,
     buffer_size: int = 2,
 ) -> grain.DatasetIterator:
@@ -72,11 +74,13 @@ def training_batches(
         batch_size: records a global batch.
         seed: of the caption wording; position p always gets the same one.
         process_index, process_count: of jax.distributed.
+        first_step: batches of the run that are left out.
         num_workers: worker processes; 0 reads in this one. The batches don't depend on it.
         buffer_size: batches that each worker keeps ready.
     """
+    first_position = first_step * batch_size + process_index
     dataset = (
-        grain.MapDataset.source(order)[process_index::process_count]
+        grain.MapDataset.source(order)[first_position::process_count]
         .map(_ReadRecord(source, seed))
         # Batched before workers share the work out: else each would fill batches from its own part
         # of the order, and another number of workers would train on other batches.
@@ -91,8 +95,14 @@ def training_batches(
         options = grain.MultiprocessingOptions(
             num_workers=num_workers, per_worker_buffer_size=buffer_size
         )
-        dataset = dataset.mp_prefetch(options)
+        dataset = dataset.mp_prefetch(options, worker_init_fn=_leave_signals_to_the_parent)
     return iter(dataset)
+
+
+def _leave_signals_to_the_parent(worker_index: int, worker_count: int) -> None:
+    """Who stops a run signals the whole group; workers must last until the last step is saved."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,18 +1,43 @@
 """Checkpoints of the train state and of the loader, by Orbax."""
 
 import contextlib
+import dataclasses
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import grain
 import jax
 import orbax.checkpoint as ocp
 from etils import epath
+from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers
 
 from wristmir_jax.errors import UserError
+from wristmir_jax.learning import names
+from wristmir_jax.learning.checksums import checksums
 
 Tree = TypeVar("Tree")
 FOLDER = "checkpoints"
+DAMAGED_FOLDER = "damaged_checkpoints"
+
+_REMEDY = "train again with this --workdir to go on from the one before it"
+
+
+class DamagedCheckpointError(UserError):
+    """A checkpoint cannot be read, or does not hold what was saved."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """Which run wrote a checkpoint.
+
+    Attributes:
+        process_count: of jax.distributed; each had its own part of every batch.
+        iterator_first_step: step after which the loader began, counted from which its state is.
+    """
+
+    process_count: int
+    iterator_first_step: int
 
 
 class Checkpoints:
@@ -48,15 +73,36 @@ class Checkpoints:
     def latest_step(self) -> int | None:
         return self._manager.latest_step()
 
-    def save(self, step: int, state: Any, iterator: grain.DatasetIterator) -> None:
+    def wait(self) -> None:
+        """Return once everything is written."""
+        self._manager.wait_until_finished()
+
+    def save(self, step: int, state: Any, iterator: grain.DatasetIterator, origin: Origin) -> None:
         """Start writing the checkpoint of `step`; returns once the arrays are copied."""
+        about = dataclasses.asdict(origin) | {"checksums": checksums(state)}
         self._manager.save(
             step,
             args=ocp.args.Composite(
                 state=ocp.args.StandardSave(state),
                 iterator=grain.checkpoint.CheckpointSave(iterator),
+                about=ocp.args.JsonSave(about),
             ),
         )
+
+    def origin(self, step: int) -> Origin:
+        """Which run wrote the checkpoint of `step`.
+
+        Raises:
+            DamagedCheckpointError: it cannot be read.
+        """
+        about = self._about(step)
+        return Origin(**{field.name: about[field.name] for field in dataclasses.fields(Origin)})
+
+    def _about(self, step: int) -> dict[str, Any]:
+        with self._naming_damage(step):
+            return self._manager.restore(
+                step, args=ocp.args.Composite(about=ocp.args.JsonRestore())
+            )["about"]
 
     def restore(
         self, step: int, state: Tree, iterator: grain.DatasetIterator | None = None
@@ -65,20 +111,57 @@ class Checkpoints:
 
         Args:
             step: of the checkpoint.
-            state: arrays or ShapeDtypeStructs with shardings.
+            state: arrays or ShapeDtypeStructs with shardings, of any devices.
             iterator: set to the loader's saved state where given.
 
         Raises:
-            UserError: the checkpoint is of another architecture, or cannot be read.
+            DamagedCheckpointError: it cannot be read, or does not hold what was saved.
+            UserError: it is of another architecture.
         """
-        self._check_architecture(step, state)
-        abstract = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), state
-        )
-        items: dict[str, Any] = {"state": ocp.args.StandardRestore(abstract)}
-        if iterator is not None:
-            items["iterator"] = grain.checkpoint.CheckpointRestore(iterator)
-        return self._manager.restore(step, args=ocp.args.Composite(**items))["state"]
+        expected = self._about(step)["checksums"]
+        with self._naming_damage(step):
+            self._check_architecture(step, state)
+            abstract = jax.tree.map(
+                lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding),
+                state,
+            )
+            items: dict[str, Any] = {"state": ocp.args.StandardRestore(abstract)}
+            if iterator is not None:
+                items["iterator"] = grain.checkpoint.CheckpointRestore(iterator)
+            restored = self._manager.restore(step, args=ocp.args.Composite(**items))["state"]
+        found = checksums(restored)
+        differing = sorted(name for name in expected if found.get(name) != expected[name])
+        if differing:
+            raise DamagedCheckpointError(
+                f"{self._folder / str(step)} is damaged: {len(differing)} arrays are not what was "
+                f"saved, such as {differing[0]}; {_REMEDY}"
+            )
+        return restored
+
+    def set_aside(self, step: int) -> None:
+        """Move a damaged checkpoint out of the way of the run that is about to repeat the step."""
+        if jax.process_index() == 0:
+            target = self._folder.parent / DAMAGED_FOLDER / str(step)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if target.exists():
+                target.rmtree()
+            (self._folder / str(step)).rename(target)
+        _wait_for_all("set aside")
+        self._manager.reload()
+
+    @contextlib.contextmanager
+    def _naming_damage(self, step: int) -> Iterator[None]:
+        try:
+            yield
+        except (UserError, MemoryError, jax.errors.JaxRuntimeError):
+            raise
+        # Readers of damaged files raise what they like: ValueError, KeyError, bare Exception.
+        except Exception as error:
+            reason = str(error).strip().splitlines() or [""]
+            raise DamagedCheckpointError(
+                f"{self._folder / str(step)} is damaged: {type(error).__name__}: "
+                f"{reason[0][:200]}; {_REMEDY}"
+            ) from error
 
     def _check_architecture(self, step: int, state: Any) -> None:
         handler = ocp.StandardCheckpointHandler()
@@ -100,13 +183,12 @@ class Checkpoints:
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
     leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda node: hasattr(node, "shape"))
-    return {_name(path): tuple(leaf.shape) for path, leaf in leaves if hasattr(leaf, "shape")}
+    return {names.of(path): tuple(leaf.shape) for path, leaf in leaves if hasattr(leaf, "shape")}
 
 
-def _name(path: tuple[Any, ...]) -> str:
-    return ".".join(
-        str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path
-    )
+def _wait_for_all(purpose: str) -> None:
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(purpose)
 
 
 def has_checkpoint(workdir: epath.PathLike) -> bool:

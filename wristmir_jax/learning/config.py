@@ -1,5 +1,6 @@
 """The one config that every recipe in configs/ starts from, and its checks."""
 
+import functools
 import json
 
 import ml_collections
@@ -54,6 +55,7 @@ def base() -> ml_collections.ConfigDict:
     config.augment = _augment()
     config.optimizer = _optimizer()
     config.mesh = _mesh()
+    config.recovery = _recovery()
     return config
 
 
@@ -143,6 +145,25 @@ def _mesh() -> ml_collections.ConfigDict:
     return config
 
 
+def _recovery() -> ml_collections.ConfigDict:
+    config = ml_collections.ConfigDict()
+    # Of several processes, those that see no step for so many seconds end and name the stalled one.
+    config.stall_seconds = 300.0
+    # The same before the first step, which compiles.
+    config.start_seconds = 1800.0
+    # Each process writes a sign of life to the workdir so often.
+    config.heartbeat_seconds = 10.0
+    return config
+
+
+_CHOICES = {
+    "model.dtype": ("float32", "bfloat16"),
+    "model.global_tower.kind": ("vit", "convolutional"),
+    "model.local_tower.kind": ("vit", "convolutional"),
+    "loss.kind": ("softmax", "sigmoid"),
+}
+
+
 def validate(config: ml_collections.ConfigDict) -> None:
     """Stop early on values that would fail late.
 
@@ -160,19 +181,17 @@ def validate(config: ml_collections.ConfigDict) -> None:
     ):
         if config[key] < 1:
             raise UserError(f"config.{key}={config[key]}: must be at least 1")
-    if config.model.dtype not in ("float32", "bfloat16"):
-        raise UserError(f"config.model.dtype={config.model.dtype}: choose float32 or bfloat16")
-    for tower in ("global_tower", "local_tower"):
-        kind = config.model[tower].kind
-        if kind not in ("vit", "convolutional"):
-            raise UserError(f"config.model.{tower}.kind={kind}: choose vit or convolutional")
+    _validate_recovery(config.recovery)
+    for key, choices in _CHOICES.items():
+        *parents, name = key.split(".")
+        value = functools.reduce(lambda node, parent: node[parent], parents, config)[name]
+        if value not in choices:
+            raise UserError(f"config.{key}={value}: choose {' or '.join(choices)}")
     capacities = tuple(config.loader.text_capacities)
     if capacities != tuple(sorted(capacities)) or not capacities or capacities[-1] != 1:
         raise UserError(f"config.loader.text_capacities={capacities}: must rise and end with 1.0")
     if not 0 <= config.loader.balance <= 1:
         raise UserError(f"config.loader.balance={config.loader.balance}: must lie in 0..1")
-    if config.loss.kind not in ("softmax", "sigmoid"):
-        raise UserError(f"config.loss.kind={config.loss.kind}: choose softmax or sigmoid")
     if config.loss.tile < 0:
         raise UserError(f"config.loss.tile={config.loss.tile}: must be at least 1, or 0 for dense")
     if not 0 <= config.loss.row_exponent <= 1:
@@ -183,13 +202,23 @@ def validate(config: ml_collections.ConfigDict) -> None:
         )
 
 
-# Changing one of these between a run and its resumption changes neither the model nor the data.
+def _validate_recovery(recovery: ml_collections.ConfigDict) -> None:
+    for key, value in recovery.items():
+        if value <= 0:
+            raise UserError(f"config.recovery.{key}={value}: must be above 0")
+    if min(recovery.stall_seconds, recovery.start_seconds) < 8 * recovery.heartbeat_seconds:
+        raise UserError(
+            f"config.recovery.heartbeat_seconds={recovery.heartbeat_seconds}: must be at most an "
+            "eighth of stall_seconds and of start_seconds"
+        )
+
+
+# Beginnings of keys. Changing one of these between a run and its resumption changes neither the
+# model nor the data; the way in which a step is computed changes its rounding.
 _MAY_CHANGE = (
-    "dataset",
-    "total_steps",
-    "checkpoint_every_steps",
-    "keep_checkpoints",
-    "log_every_steps",
+    *("dataset", "total_steps", "checkpoint_every_steps", "keep_checkpoints", "log_every_steps"),
+    *("recovery.", "mesh.", "micro_batches", "loss.tile", "loader.num_workers"),
+    "loader.buffer_size",
 )
 
 
@@ -198,7 +227,18 @@ def to_json(config: ml_collections.ConfigDict) -> str:
 
 
 def from_json(text: str) -> ml_collections.ConfigDict:
-    return ml_collections.ConfigDict(json.loads(text)).lock()
+    """The config that `to_json` wrote; keys that came later take their defaults."""
+    return ml_collections.ConfigDict(_filled(json.loads(text), base().to_dict())).lock()
+
+
+def _filled(given: dict, defaults: dict) -> dict:
+    # A tower's keys depend on its kind: it stands as it was written.
+    return given | {
+        key: _filled(given.get(key, {}), default)
+        if isinstance(default, dict) and not key.endswith("_tower")
+        else given.get(key, default)
+        for key, default in defaults.items()
+    }
 
 
 def check_resumable(old: ml_collections.ConfigDict, new: ml_collections.ConfigDict) -> None:
@@ -211,7 +251,7 @@ def check_resumable(old: ml_collections.ConfigDict, new: ml_collections.ConfigDi
     differing = [
         f"{key} (was {before.get(key)!r}, now {after.get(key)!r})"
         for key in sorted(before.keys() | after.keys())
-        if before.get(key) != after.get(key) and key not in _MAY_CHANGE
+        if before.get(key) != after.get(key) and not key.startswith(_MAY_CHANGE)
     ]
     if differing:
         raise UserError(

@@ -5,12 +5,12 @@ import itertools
 import math
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import ml_collections
 import numpy as np
-from absl import logging
 from etils import epath
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -24,13 +24,20 @@ from wristmir_jax.errors import UserError
 from wristmir_jax.learning import config as configs
 from wristmir_jax.learning import workdir as workdirs
 from wristmir_jax.learning.checkpoints import Checkpoints
+from wristmir_jax.learning.goodput import CHECKPOINTS, INPUT, STEPS, Goodput
+from wristmir_jax.learning.messages import tell
+from wristmir_jax.learning.resume import Resumed, resume
 from wristmir_jax.learning.sharding import make_mesh, place_batch
 from wristmir_jax.learning.state import TrainState, plan_state
 from wristmir_jax.learning.step import Metrics, make_train_step
+from wristmir_jax.learning.stopping import StopRequest, stopped
+from wristmir_jax.learning.watch import IN_CHECKPOINT, IN_INPUT, IN_STEP, Watch
 from wristmir_jax.models.tokenizer import CaptionTokenizer, train_tokenizer
 
 # Enough to meet every word of generated captions; reading more only takes time.
 _TOKENIZER_RECORDS = 20_000
+# Key of the step's metrics that is no metric.
+_STOP_REQUEST = "stop_request"
 
 
 def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
@@ -42,7 +49,9 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
 
     Raises:
         UserError: bad config or data set, another run in `workdir`, or a loss that is not finite.
+        InterruptedRunError: told to stop by SIGTERM or SIGINT; what was done is saved.
     """
+    goodput = Goodput()
     workdir = epath.Path(workdir)
     configs.validate(config)
     if (workdir / workdirs.CONFIG_FILE).exists():
@@ -53,7 +62,6 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
     tokenizer = _tokenizer(config, workdir, dataset)
     if jax.process_index() == 0:
         workdirs.prepare(workdir, config, dataset.info, tokenizer)
-    iterator = _batches(config, dataset, tokenizer)
     graph, plan, init = plan_state(
         config,
         mesh,
@@ -62,51 +70,96 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
         num_regions=len(dataset.info.regions),
         vocab_size=tokenizer.vocab_size,
     )
-    with Checkpoints(workdir, config.keep_checkpoints) as checkpoints:
-        step = checkpoints.latest_step or 0
-        state = checkpoints.restore(step, plan, iterator) if step else init()
-        if step:
-            logging.info("resumed after step %d", step)
-        if step >= config.total_steps:
-            logging.info("nothing to do: step %d of %d is reached", step, config.total_steps)
+    with (
+        Checkpoints(workdir, config.keep_checkpoints) as checkpoints,
+        Watch(workdir, **config.recovery) as watch,
+        StopRequest() as stop_request,
+    ):
+        resumed = resume(
+            checkpoints, plan, lambda first: _batches(config, dataset, tokenizer, first)
+        )
+        if resumed.step >= config.total_steps:
+            tell(f"nothing to do: step {resumed.step} of {config.total_steps} is reached")
             return
-        batch, records = _next(iterator, mesh)
         shardings = jax.tree.map(lambda leaf: leaf.sharding, plan)
-        compiled = jax.jit(
-            make_train_step(graph, config, mesh),
+        train_step = jax.jit(
+            _hearing_stop_requests(make_train_step(graph, config, mesh)),
             donate_argnums=0,
             out_shardings=(shardings, NamedSharding(mesh, P())),
         )
-        _run(config, workdir, mesh, compiled, state, iterator, checkpoints, step, batch, records)
+        run = _Run(config, workdir, mesh, train_step, checkpoints, watch, stop_request, goodput)
+        try:
+            run(resumed, init() if resumed.state is None else resumed.state)
+        except jax.errors.JaxRuntimeError as error:
+            if jax.process_count() == 1:
+                raise
+            watch.leave("the others cannot be reached: " + str(error).splitlines()[0][:200])
 
 
-def _run(
-    config: ml_collections.ConfigDict,
-    workdir: epath.Path,
-    mesh: Mesh,
-    train_step: Any,
-    state: TrainState,
-    iterator: Any,
-    checkpoints: Checkpoints,
-    first_step: int,
-    batch: dict[str, jax.Array],
-    records: np.ndarray,
-) -> None:
-    reporter = _Reporter(config, workdir, first_step)
-    try:
-        for step in range(first_step + 1, config.total_steps + 1):
-            with jax.transfer_guard("disallow"):
-                state, metrics = train_step(state, batch)
-            reporter.add(step, metrics, records)
-            if step % config.checkpoint_every_steps == 0 or step == config.total_steps:
-                # Never save a state that a non-finite step has spoilt.
-                reporter.flush()
-                checkpoints.save(step, state, iterator)
-            if step < config.total_steps:
-                batch, records = _next(iterator, mesh)
-        reporter.flush()
-    finally:
-        reporter.close()
+def _hearing_stop_requests(train_step: Callable[..., Any]) -> Callable[..., Any]:
+    """`train_step` with one argument more, `StopRequest.to_devices`, whose maximum it returns."""
+
+    def step(state: TrainState, batch: Any, request_D: jax.Array) -> tuple[TrainState, Metrics]:
+        state, metrics = train_step(state, batch)
+        return state, metrics | {_STOP_REQUEST: request_D.max()}
+
+    return step
+
+
+@dataclasses.dataclass
+class _Run:
+    """Steps from where the run stands to its end, or to where it is told to stop."""
+
+    config: ml_collections.ConfigDict
+    workdir: epath.Path
+    mesh: Mesh
+    train_step: Any
+    checkpoints: Checkpoints
+    watch: Watch
+    stop_request: StopRequest
+    goodput: Goodput
+
+    def __call__(self, resumed: Resumed, state: TrainState) -> None:
+        config = self.config
+        reporter = _Reporter(config, self.workdir, resumed.step)
+        saved_step = resumed.step
+        try:
+            for step in range(resumed.step + 1, config.total_steps + 1):
+                self.watch.progress(step - 1, IN_INPUT)
+                with self.goodput.spent_in(INPUT):
+                    batch, records = _next(resumed.iterator, self.mesh)
+                    request_D = self.stop_request.to_devices(self.mesh)
+                self.watch.progress(step - 1, IN_STEP)
+                with self.goodput.spent_in(STEPS):
+                    with jax.transfer_guard("disallow"):
+                        state, metrics = self.train_step(state, batch, request_D)
+                    reporter.add(step, metrics, records)
+                if step == resumed.step + 2:
+                    self.goodput.started()
+                # Known a step late, but by all processes at the same one.
+                stop = reporter.stop_request
+                if stop or step % config.checkpoint_every_steps == 0 or step == config.total_steps:
+                    self._save(step, state, resumed, reporter)
+                    saved_step = step
+                if stop:
+                    break
+            with self.goodput.spent_in(CHECKPOINTS):
+                self.checkpoints.wait()
+        finally:
+            reporter.close()
+            # Ends the loader's workers and gives their shared memory back.
+            resumed.iterator.close()
+        tell(self.goodput.summary())
+        if saved_step < config.total_steps:
+            raise stopped(reporter.stop_request, saved_step)
+
+    def _save(self, step: int, state: TrainState, resumed: Resumed, reporter: "_Reporter") -> None:
+        # Never save a state that a non-finite step has spoilt.
+        with self.goodput.spent_in(STEPS):
+            reporter.flush()
+        self.watch.progress(step, IN_CHECKPOINT)
+        with self.goodput.spent_in(CHECKPOINTS):
+            self.checkpoints.save(step, state, resumed.iterator, resumed.origin)
 
 
 def _next(iterator: Any, mesh: Mesh) -> tuple[dict[str, jax.Array], np.ndarray]:
@@ -127,6 +180,7 @@ class _Reporter:
 
     def __init__(self, config: ml_collections.ConfigDict, workdir: epath.Path, first_step: int):
         self._config = config
+        self.stop_request = 0
         self._pending: _Pending | None = None
         self._file = self._events = None
         if jax.process_index() == 0:
@@ -152,7 +206,9 @@ class _Reporter:
         if self._pending is None:
             return
         pending, self._pending = self._pending, None
-        metrics = {name: float(value) for name, value in jax.device_get(pending.metrics).items()}
+        values = jax.device_get(pending.metrics)
+        self.stop_request = max(self.stop_request, int(values.pop(_STOP_REQUEST)))
+        metrics = {name: float(value) for name, value in values.items()}
         if not math.isfinite(metrics["loss"]) or not math.isfinite(metrics["gradient_norm"]):
             raise UserError(
                 f"training stopped: loss {metrics['loss']} and gradient norm "
@@ -216,7 +272,10 @@ def _tokenizer(
 
 
 def _batches(
-    config: ml_collections.ConfigDict, dataset: Dataset, tokenizer: CaptionTokenizer
+    config: ml_collections.ConfigDict,
+    dataset: Dataset,
+    tokenizer: CaptionTokenizer,
+    first_step: int,
 ) -> Any:
     index = dataset.index(config.split)
     num_regions = len(dataset.info.regions)
@@ -239,6 +298,7 @@ def _batches(
         seed=config.seed,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
+        first_step=first_step,
         num_workers=config.loader.num_workers,
         buffer_size=config.loader.buffer_size,
     )

@@ -1,0 +1,43 @@
+"""Where the time of a run goes."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+START, STEPS, INPUT, CHECKPOINTS = "start", "steps", "input", "checkpoints"
+_KINDS = (STEPS, INPUT, CHECKPOINTS, START)
+
+
+class Goodput:
+    """Adds up the seconds that this process spends in each part of a run.
+
+    Goodput is the share spent in steps. Start is what comes before the first step has been taken:
+    reading the data set, restoring and compiling.
+    """
+
+    def __init__(self) -> None:
+        self._begin = time.monotonic()
+        self._seconds: dict[str, float] = dict.fromkeys(_KINDS, 0.0)
+
+    @contextlib.contextmanager
+    def spent_in(self, kind: str) -> Iterator[None]:
+        begin = time.monotonic()
+        try:
+            yield
+        finally:
+            self._seconds[kind] += time.monotonic() - begin
+
+    def started(self) -> None:
+        """The first step has been taken: all until now was the start."""
+        for kind in _KINDS:
+            self._seconds[kind] = 0.0
+        self._seconds[START] = time.monotonic() - self._begin
+
+    def summary(self) -> str:
+        total = time.monotonic() - self._begin
+        parts = ", ".join(f"{kind} {self._seconds[kind]:.1f} s" for kind in _KINDS)
+        rest = total - sum(self._seconds.values())
+        return (
+            f"goodput {100 * self._seconds[STEPS] / max(total, 1e-9):.1f} % of {total:.1f} s: "
+            f"{parts}, other {rest:.1f} s"
+        )
