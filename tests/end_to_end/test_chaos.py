@@ -12,7 +12,7 @@ from tests.end_to_end.processes import NUM_PROCESSES, start_together
 from wristmir_jax.learning.inference import load_embedder
 
 ROUNDS = 20
-STEPS_A_ROUND = 8
+STEPS_A_ROUND = 9
 CHECKPOINT_EVERY = 3
 STALL_SECONDS, START_SECONDS = 15, 180
 
@@ -82,7 +82,7 @@ def test_twenty_rounds_of_kills_change_no_bit(dataset, tmp_path):
             # While it starts, restores or compiles.
             time.sleep(rng.uniform(1, 20))
         else:
-            goal = logged_steps(workdir) + rng.randint(2, STEPS_A_ROUND - 1)
+            goal = logged_steps(workdir) + rng.randint(3, STEPS_A_ROUND)
             until(lambda goal=goal: logged_steps(workdir) >= goal, processes)
             if in_write:
                 until(lambda: is_writing(workdir), processes)

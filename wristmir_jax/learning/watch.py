@@ -70,7 +70,8 @@ class Watch:
         self._active = jax.process_count() > 1
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
-        self._step, self._phase, self._stepping = 0, IN_INPUT, False
+        self._step, self._phase = 0, IN_INPUT
+        self._first_step: int | None = None
         self._last_progress = time.monotonic()
 
     def __enter__(self) -> "Watch":
@@ -86,7 +87,8 @@ class Watch:
 
     def progress(self, step: int, phase: str) -> None:
         """This process has done `step` steps and begins `phase`."""
-        self._stepping = self._stepping or step > self._step > 0
+        if self._first_step is None:
+            self._first_step = step
         self._step, self._phase = step, phase
         self._last_progress = time.monotonic()
 
@@ -98,7 +100,9 @@ class Watch:
                 self._write(beat)
             except OSError as error:
                 logging.warning("no heartbeat could be written: %s", error)
-            limit = self._stall_seconds if self._stepping else self._start_seconds
+            # Steps are dispatched one ahead: only with the second is the first known to be done.
+            started = self._first_step is not None and self._step >= self._first_step + 2
+            limit = self._stall_seconds if started else self._start_seconds
             waited = time.monotonic() - self._last_progress
             if waited > limit - _HEARTBEATS_TO_NAME * self._heartbeat_seconds:
                 self.leave(f"no step for {waited:.0f} s")
