@@ -139,6 +139,15 @@ def test_help_shows_the_description_and_the_flags(call, arguments):
     assert "--stderrthreshold" not in done.stdout
 
 
+@pytest.fixture
+def heard_interrupts():
+    """Tests started in the background ignore SIGINT, and what they start inherits that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard_interrupts")
 def test_an_interrupt_ends_without_traceback(folder):
     with subprocess.Popen(
         [sys.executable, "count_bones.py", "--output=x", "--number=15"],
