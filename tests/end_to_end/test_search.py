@@ -205,8 +205,9 @@ def test_a_film_that_is_not_known_says_so(films, index, embedder, known, tmp_pat
     question = ask_with_film(index, embedder, film, stranger.name)
     assert question.patient_id is None
     row = next(row for row in index.ids.to_pylist() if row["image_id"] == image)
-    # Side and view are found out.
-    assert "tell view and laterality" in question.notes[0]
+    # Side, view and age are found out.
+    assert "tell view, laterality and age" in question.notes[0]
+    assert f"{row['age_years']:.0f} years old" in question.notes[0]
     assert question.shown_as.endswith("right")
     assert answer(index, question, None, 1).hits[0].exam_id == exam
     found = answer(index, question)

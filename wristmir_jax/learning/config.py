@@ -105,6 +105,10 @@ def _loss() -> ml_collections.ConfigDict:
     config.tile = 0
     config.global_weight = 1.0
     config.region_weight = 1.0
+    # Of a second loss, between two augmentations of each image (SLIP, Mu et al. 2022,
+    # arXiv 2112.12750): it keeps images of equal captions apart, for small data sets, and takes
+    # twice the time of the image towers. 0 leaves it out.
+    config.image_weight = 0.0
     # Each distinct caption is one candidate. The pairs that ask count by the size of their caption
     # group in the batch to minus this power: 0 counts each pair once, 1 each distinct caption.
     config.row_exponent = 0.0
@@ -194,6 +198,9 @@ def validate(config: ml_collections.ConfigDict) -> None:
         raise UserError(f"config.loader.balance={config.loader.balance}: must lie in 0..1")
     if config.loss.tile < 0:
         raise UserError(f"config.loss.tile={config.loss.tile}: must be at least 1, or 0 for dense")
+    for key in ("global_weight", "region_weight", "image_weight"):
+        if config.loss[key] < 0:
+            raise UserError(f"config.loss.{key}={config.loss[key]}: must be 0 or more")
     if not 0 <= config.loss.row_exponent <= 1:
         raise UserError(f"config.loss.row_exponent={config.loss.row_exponent}: must lie in 0..1")
     if not 0 <= config.optimizer.ema_decay < 1:

@@ -41,7 +41,7 @@ def batch_loss(
     config: ml_collections.ConfigDict,
     mesh: Mesh,
 ) -> tuple[jax.Array, Metrics]:
-    """Weighted sum of the global and the region loss of one batch.
+    """Weighted sum of the global and the region loss of one batch, and of those between images.
 
     Args:
         model: the dual encoder.
@@ -50,13 +50,10 @@ def batch_loss(
         config: of the run.
         mesh: that the batch is split over.
     """
-    image_BxSxS, crops_BxRxCxC = tower_inputs(batch)
+    films_BxSxS, acquired_BxRxCxC = tower_inputs(batch)
+    image_BxSxS, crops_BxRxCxC = films_BxSxS, acquired_BxRxCxC
     if key is not None:
-        B, R, C, _ = crops_BxRxCxC.shape
-        global_key, region_key = jax.random.split(key)
-        image_BxSxS = augment(global_key, image_BxSxS, config.augment)
-        crops_NxCxC = crops_BxRxCxC.reshape(B * R, C, C)
-        crops_BxRxCxC = augment(region_key, crops_NxCxC, config.augment).reshape(B, R, C, C)
+        image_BxSxS, crops_BxRxCxC = _augmented(key, films_BxSxS, acquired_BxRxCxC, config)
 
     global_index_Bx1, region_index_BxR = (
         batch["global_text_index"][:, None],
@@ -79,26 +76,74 @@ def batch_loss(
     def captions(level: int, token_TxL: jax.Array, index_BxK: jax.Array) -> jax.Array:
         return model.fit_captions(features(model.text_features, token_TxL), index_BxK, level)
 
+    def films(image_BxSxS: jax.Array) -> jax.Array:
+        return model.fit_global(features(model.global_features, image_BxSxS))[:, None]
+
+    def regions(crops_BxRxCxC: jax.Array) -> jax.Array:
+        return model.fit_regions(
+            features(model.region_features, crops_BxRxCxC), region_index_BxR >= 0
+        )
+
+    image_Bx1xD, region_BxRxD = films(image_BxSxS), regions(crops_BxRxCxC)
     global_loss = loss_of(
         GLOBAL_LEVEL,
-        model.fit_global(features(model.global_features, image_BxSxS))[:, None],
+        image_Bx1xD,
         captions(GLOBAL_LEVEL, batch["global_token"], global_index_Bx1),
         PairLabels(batch["global_group"][:, None], global_index_Bx1 >= 0, status_BxR[:, None]),
     )
     region_loss = loss_of(
         REGION_LEVEL,
-        model.fit_regions(features(model.region_features, crops_BxRxCxC), region_index_BxR >= 0),
+        region_BxRxD,
         captions(REGION_LEVEL, batch["region_token"], region_index_BxR),
         PairLabels(batch["region_group"], region_index_BxR >= 0, status_BxR[..., None]),
     )
     loss = config.loss.global_weight * global_loss + config.loss.region_weight * region_loss
-    return loss, {
+    metrics = {"global_loss": global_loss, "region_loss": region_loss}
+    if config.loss.image_weight and key is not None:
+        again_BxSxS, crops_again_BxRxCxC = _augmented(
+            jax.random.fold_in(key, 1), films_BxSxS, acquired_BxRxCxC, config
+        )
+        # Whole films and crops count alike, as they do beside the captions.
+        image_loss = config.loss.global_weight * loss_of(
+            GLOBAL_LEVEL,
+            image_Bx1xD,
+            films(again_BxSxS),
+            _same_pixels(batch["image"][:, None], jnp.ones_like(global_index_Bx1, bool)),
+        ) + config.loss.region_weight * loss_of(
+            REGION_LEVEL,
+            region_BxRxD,
+            regions(crops_again_BxRxCxC),
+            _same_pixels(batch["crops"], region_index_BxR >= 0),
+        )
+        loss += config.loss.image_weight * image_loss
+        metrics["image_loss"] = image_loss
+    return loss, metrics | {
         "loss": loss,
-        "global_loss": global_loss,
-        "region_loss": region_loss,
         "global_scale": scale_2[GLOBAL_LEVEL],
         "region_scale": scale_2[REGION_LEVEL],
     }
+
+
+def _augmented(
+    key: jax.Array,
+    image_BxSxS: jax.Array,
+    crops_BxRxCxC: jax.Array,
+    config: ml_collections.ConfigDict,
+) -> tuple[jax.Array, jax.Array]:
+    B, R, C, _ = crops_BxRxCxC.shape
+    global_key, region_key = jax.random.split(key)
+    image_BxSxS = augment(global_key, image_BxSxS, config.augment)
+    crops_NxCxC = augment(region_key, crops_BxRxCxC.reshape(B * R, C, C), config.augment)
+    return image_BxSxS, crops_NxCxC.reshape(B, R, C, C)
+
+
+def _same_pixels(pixels_BxKxHxW: jax.Array, valid_BxK: jax.Array) -> PairLabels:
+    """Groups of equal images: a film that a batch holds twice is no negative of itself."""
+    words_2xHxW = jax.random.bits(jax.random.key(0), (2, *pixels_BxKxHxW.shape[2:]), jnp.uint32)
+    group_BxKx2 = jnp.einsum(
+        "bkhw,chw->bkc", pixels_BxKxHxW.astype(jnp.int32), words_2xHxW.astype(jnp.int32)
+    )
+    return PairLabels(group_BxKx2, valid_BxK, jnp.zeros((*valid_BxK.shape, 1), jnp.int32))
 
 
 def make_train_step(

@@ -1,5 +1,6 @@
 """What is asked of an index: a film, an exam that it holds, or a text, and whose exam that is."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -58,8 +59,9 @@ class FilmFacts:
     """What is known of a query film beside its pixels; None = not told.
 
     Where it is not told, it is taken from the index if the index holds the film. Otherwise the film
-    is read as a left and as a right wrist, and that side and view are taken which bring it nearest
-    to a film of the index; at unknown age every region counts as bone.
+    is read as a left and as a right wrist, that side is taken which brings it nearest to a film of
+    the index, and view and age are those of that film: what is alike has the same bones. Where that
+    film's age is not known either, every region counts as bone.
 
     Attributes:
         view, laterality: names from `anatomy`.
@@ -110,12 +112,12 @@ def ask_with_film(
     facts = facts or FilmFacts()
     if row is not None:
         facts = facts.completed(row)
-    elif facts.view is None or facts.laterality is None:
+    elif None in (facts.view, facts.laterality, facts.age_years):
         facts = _as_nearest(index, embedder, film, facts)
         notes = (
             *notes,
-            f"the film is taken as {_shown_as(facts)}, which brings it nearest to the index: "
-            "tell view and laterality where they are known",
+            f"the film is taken as {_shown_as(facts, with_age=True)}, as the film of the index "
+            "nearest to it: tell view, laterality and age where they are known",
         )
     question = Question(
         name=name or "the film",
@@ -185,7 +187,7 @@ def _embed(embedder: ImageTextEmbedder, film: Radiograph, facts: FilmFacts) -> Q
 def _as_nearest(
     index: Index, embedder: ImageTextEmbedder, film: Radiograph, facts: FilmFacts
 ) -> FilmFacts:
-    """With the side, and the view of the nearest film, that bring the film nearest to the index."""
+    """With what is not told: the side that brings it nearest to the index, the rest as there."""
     nearest: tuple[float, FilmFacts] | None = None
     for side in _WRISTS if facts.laterality is None else (facts.laterality,):
         vectors = _embed(
@@ -193,8 +195,10 @@ def _as_nearest(
         )
         rows, scores = index.coarse.search(vectors.global_embedding[0], 1)
         if nearest is None or scores[0, 0] > nearest[0]:
-            view = facts.view or _cells(index, int(rows[0, 0]))["view"]
-            nearest = float(scores[0, 0]), replace(facts, view=view, laterality=side)
+            film_there = _cells(index, int(rows[0, 0]))
+            view = facts.view or film_there["view"]
+            age = film_there["age_years"] if facts.age_years is None else facts.age_years
+            nearest = float(scores[0, 0]), FilmFacts(view, side, age)
     assert nearest is not None
     return nearest[1]
 
@@ -231,7 +235,9 @@ def _of_row(question: Question, row: dict[str, Any]) -> Question:
     return replace(question, patient_id=row["patient_id"] or None, exam_id=row["exam_id"])
 
 
-def _shown_as(facts: FilmFacts) -> str:
+def _shown_as(facts: FilmFacts, with_age: bool = False) -> str:
     view = {"pa": "PA"}.get(str(facts.view), facts.view)
     side = "unknown side" if facts.laterality == "unknown" else facts.laterality
-    return f"{view} view, {side}"
+    age = facts.age_years
+    years = "" if not with_age or age is None or math.isnan(age) else f", {age:.0f} years old"
+    return f"{view} view, {side}{years}"
