@@ -18,7 +18,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.model.embedding_dim = 96
     config.model.global_tower = configs.convolutional(4, (24, 64, 128), 1)
     config.model.local_tower = configs.convolutional(4, (24, 48, 96), 1)
-    config.model.text_tower = dict(width=64, depth=2, num_heads=2)
+    config.model.text_tower = configs.text(64, 2, 2)
     config.model.global_text_length = 64
     config.model.region_text_length = 32
     config.loss.global_weight = 2.0

@@ -19,7 +19,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.model.global_tower = configs.convolutional(4, (32, 64, 96, 160), 1)
     # There are no crops: the smallest tower there is.
     config.model.local_tower = configs.convolutional(4, (16,), 1)
-    config.model.text_tower = dict(width=64, depth=2, num_heads=2)
+    config.model.text_tower = configs.text(64, 2, 2)
     config.loader.text_capacities = (1.0,)
     # Films are taken in any pose.
     config.augment.rotation_degrees = 20.0

@@ -35,7 +35,7 @@ def get_config(size: str = "small") -> ml_collections.ConfigDict:
         config.model.embedding_dim = 256
         config.model.global_tower = configs.convolutional(4, (32, 64, 96, 128), 1)
         config.model.local_tower = configs.convolutional(4, (48, 96, 160), 1)
-        config.model.text_tower = dict(width=64, depth=2, num_heads=2)
+        config.model.text_tower = configs.text(64, 2, 2)
         config.loader.text_capacities = (1.0,)
         return config
     config.total_steps = 20_000
@@ -47,7 +47,7 @@ def get_config(size: str = "small") -> ml_collections.ConfigDict:
     config.model.embedding_dim = 512
     config.model.global_tower = configs.vit(16, 768, 12, 12)
     config.model.local_tower = configs.vit(16, 384, 12, 6)
-    config.model.text_tower = dict(width=384, depth=6, num_heads=6)
+    config.model.text_tower = configs.text(384, 6, 6)
     config.optimizer.learning_rate = 5e-4
     config.optimizer.warmup_steps = 1000
     config.optimizer.weight_decay = 0.1

@@ -21,7 +21,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.model.embedding_dim = 512
     config.model.global_tower = configs.vit(16, 768, 12, 12)
     config.model.local_tower = configs.vit(16, 384, 12, 6)
-    config.model.text_tower = dict(width=512, depth=8, num_heads=8)
+    config.model.text_tower = configs.text(512, 8, 8)
     config.optimizer.learning_rate = 5e-4
     config.optimizer.warmup_steps = 2000
     config.optimizer.weight_decay = 0.1

@@ -22,7 +22,7 @@ def loss_and_gradients(devices, fsdp, micro_batches=1, tile=0):
     config.loss.tile = tile
     graph, _, init = plan_state(config, mesh, **SHAPES)
     state = init()
-    batch = place_batch(random_batch(BATCH_SIZE), mesh)
+    batch = place_batch(random_batch(BATCH_SIZE, num_shards=mesh.size), mesh)
 
     @jax.jit
     def function(params, batch):

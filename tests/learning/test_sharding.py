@@ -1,5 +1,6 @@
 """One device and eight give the same numbers."""
 
+import importlib
 from types import SimpleNamespace
 
 import jax
@@ -8,8 +9,10 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from tests.learning.fake_devices import run_on_eight_devices
+from tests.learning.tiny import SHAPES
 from wristmir_jax.errors import UserError
 from wristmir_jax.learning.sharding import make_mesh, parameter_spec
+from wristmir_jax.learning.state import plan_state
 
 
 @pytest.fixture(scope="module")
@@ -42,18 +45,36 @@ def mesh_of_4_by_2():
 
 
 @pytest.mark.parametrize(
-    ("shape", "expected"),
+    ("name", "shape", "expected"),
     [
-        ((256, 512), P(None, "fsdp")),
-        ((512, 256), P("fsdp", None)),
-        ((3, 3, 128, 128), P(None, None, "fsdp", None)),
-        ((4,), P()),
-        ((255, 513), P()),
-        ((), P()),
+        ("t/blocks/layers/attention/qkv/kernel", (12, 256, 768), P(None, "fsdp", None)),
+        ("t/blocks/layers/mlp/down/kernel", (12, 1024, 256), P(None, None, "fsdp")),
+        ("t/blocks/layers/mlp/down/bias", (12, 25600), P()),
+        ("text_tower/token/embedding", (999, 256), P(None, "fsdp")),
+        ("local_tower/blocks/0/conv1/kernel", (3, 3, 128, 128), P(None, None, None, "fsdp")),
+        ("text_heads/1/projection/kernel", (256, 512), P("fsdp", None)),
+        ("text_tower/projection/0/kernel", (256, 512), P("fsdp", None)),
+        # The mesh does not divide it, and it is too small.
+        ("global_head/projection/kernel", (255, 512), P(None, None)),
+        ("global_head/projection/kernel", (4, 4), P()),
+        ("log_scale", (2,), P()),
     ],
 )
-def test_the_longest_divisible_axis_is_split(shape, expected):
-    assert parameter_spec(shape, mesh_of_4_by_2()) == expected
+def test_parameters_are_split_by_the_table(name, shape, expected):
+    assert parameter_spec(name, shape, mesh_of_4_by_2()) == expected
+
+
+def test_a_large_parameter_that_the_table_does_not_know_is_refused():
+    with pytest.raises(ValueError, match=r"no logical axes for novel/kernel"):
+        parameter_spec("novel/kernel", (512, 512), mesh_of_4_by_2())
+
+
+@pytest.mark.parametrize("recipe", ["demo", "fracatlas", "grazpedwri", "wristmir"])
+def test_the_table_knows_the_parameters_of_every_recipe(recipe):
+    config = importlib.import_module(f"configs.{recipe}").get_config()
+    _, plan, _ = plan_state(config, make_mesh(), **SHAPES | {"image_size": 224, "crop_size": 128})
+    for name, leaf in plan.parameters.items():
+        parameter_spec(name, leaf.shape, mesh_of_4_by_2())
 
 
 def test_devices_that_do_not_divide_are_refused():

@@ -27,6 +27,9 @@ class Source(Protocol):
 
 
 class Tokenizer(Protocol):
+    @property
+    def pad_id(self) -> int: ...
+
     def encode(self, texts: Sequence[str], length: int) -> np.ndarray: ...
 
 
@@ -38,12 +41,18 @@ class TextShapes:
         global_length, region_length: tokens.
         capacity_fractions: a batch of N captions of a level is stored as its distinct ones, padded
             to the smallest of these fractions of N that holds them; the last must be 1.
-        multiple_of: rows are padded to a multiple of this: local devices x micro-batches.
+        length_fractions: tokens are cut to the smallest of these fractions of their length that
+            holds the longest caption; the last must be 1.
+        num_shards: parts of equal size that a batch is cut into, one for each local device. Each
+            has captions of its own, so that no device asks another for them.
+        multiple_of: a shard's captions are padded to a multiple of this: the micro-batches.
     """
 
     global_length: int
     region_length: int
     capacity_fractions: tuple[float, ...]
+    length_fractions: tuple[float, ...] = (1.0,)
+    num_shards: int = 1
     multiple_of: int = 1
 
 
@@ -87,7 +96,7 @@ def training_batches(
         .batch(
             batch_size // process_count,
             drop_remainder=True,
-            batch_fn=_Collate(tokenizer, shapes, fixed_capacity=process_count > 1),
+            batch_fn=_Collate(tokenizer, shapes, fixed_shapes=process_count > 1),
         )
         .to_iter_dataset(grain.ReadOptions(num_threads=0 if num_workers else 2))
     )
@@ -158,7 +167,7 @@ def _draw(phrasings: Sequence[str], draw: int) -> str:
 class _Collate:
     tokenizer: Tokenizer
     shapes: TextShapes
-    fixed_capacity: bool
+    fixed_shapes: bool
 
     def __call__(self, records: Sequence[dict[str, Any]]) -> Batch:
         batch = {
@@ -176,19 +185,44 @@ class _Collate:
         return batch
 
     def _deduplicate(self, texts: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-        """Tokens of the distinct texts, and for each text its row in them or -1 where empty."""
-        distinct = sorted({text for text in texts.flat if text})
-        row = {text: index for index, text in enumerate(distinct)} | {"": -1}
-        index = np.array([row[text] for text in texts.flat], np.int32).reshape(texts.shape)
+        """Tokens of the distinct texts of each shard, one shard behind the other, and for each text
+        its row among those of its shard, or -1 where it is empty."""
+        shapes = self.shapes
+        shards = np.split(texts, shapes.num_shards)
+        distinct = [sorted({text for text in shard.flat if text}) for shard in shards]
+        capacity = self._capacity(max(map(len, distinct)), shards[0].size)
+        token_SxTxL = np.full(
+            (shapes.num_shards, capacity, length), self.tokenizer.pad_id, np.int32
+        )
+        index = np.empty(texts.shape, np.int32)
+        for shard, (rows, captions) in enumerate(
+            zip(np.split(index, len(shards)), distinct, strict=True)
+        ):
+            row = {text: position for position, text in enumerate(captions)} | {"": -1}
+            rows.flat = [row[text] for text in shards[shard].flat]
+            if captions:
+                token_SxTxL[shard, : len(captions)] = self.tokenizer.encode(captions, length)
+        token_TxL = token_SxTxL.reshape(-1, length)
+        return token_TxL[:, : self._length(token_TxL)], index
+
+    def _capacity(self, num_distinct: int, num_texts: int) -> int:
         # Processes would have to agree on a smaller shape; they take the largest instead.
-        fractions = (1.0,) if self.fixed_capacity else self.shapes.capacity_fractions
+        fractions = (1.0,) if self.fixed_shapes else self.shapes.capacity_fractions
         multiple = self.shapes.multiple_of
-        capacity = next(
+        return next(
             rows
             for fraction in fractions
-            if (rows := multiple * int(np.ceil(fraction * texts.size / multiple))) >= len(distinct)
+            if (rows := multiple * int(np.ceil(fraction * num_texts / multiple))) >= num_distinct
         )
-        token_TxL = np.zeros((capacity, length), np.int32)
-        if distinct:
-            token_TxL[: len(distinct)] = self.tokenizer.encode(distinct, length)
-        return token_TxL, index
+
+    def _length(self, token_TxL: np.ndarray) -> int:
+        length = token_TxL.shape[1]
+        if self.fixed_shapes or self.shapes.length_fractions == (1.0,):
+            return length
+        used_L = (token_TxL != self.tokenizer.pad_id).any(axis=0)
+        longest = int(np.flatnonzero(used_L)[-1]) + 1 if used_L.any() else 1
+        return next(
+            tokens
+            for fraction in self.shapes.length_fractions
+            if (tokens := int(np.ceil(fraction * length))) >= longest
+        )

@@ -1,18 +1,32 @@
 """The one config that every recipe in configs/ starts from, and its checks."""
 
+import dataclasses
 import functools
 import json
+from typing import Any
 
 import ml_collections
 
 from wristmir_jax.errors import UserError
+from wristmir_jax.models.layers import ACTIVATIONS
+from wristmir_jax.models.specs import TextSpec, VisionSpec
+from wristmir_jax.models.stack import REMAT_POLICIES
 
 
-def vit(patch_size: int, width: int, depth: int, num_heads: int) -> ml_collections.ConfigDict:
-    """A vision transformer tower."""
-    return ml_collections.ConfigDict(
-        dict(kind="vit", patch_size=patch_size, width=width, depth=depth, num_heads=num_heads)
+def vit(
+    patch_size: int, width: int, depth: int, num_heads: int, **options: Any
+) -> ml_collections.ConfigDict:
+    """A vision transformer tower; `options` are further fields of `models.specs.VisionSpec`."""
+    spec = VisionSpec(
+        patch_size=patch_size, width=width, depth=depth, num_heads=num_heads, **options
     )
+    return ml_collections.ConfigDict(dataclasses.asdict(spec))
+
+
+def text(width: int, depth: int, num_heads: int, **options: Any) -> ml_collections.ConfigDict:
+    """A text tower; `options` are further fields of `models.specs.TextSpec`."""
+    spec = TextSpec(width=width, depth=depth, num_heads=num_heads, **options)
+    return ml_collections.ConfigDict(dataclasses.asdict(spec))
 
 
 def convolutional(
@@ -68,6 +82,9 @@ def _loader() -> ml_collections.ConfigDict:
     # A batch of N captions is stored as its distinct ones, padded to the smallest of these
     # fractions of N that holds them. Each fraction that occurs compiles the step once.
     config.text_capacities = (0.5, 1.0)
+    # In the same way captions are cut to the smallest of these fractions of their length in tokens
+    # that holds the longest of a batch.
+    config.text_lengths = (1.0,)
     # 0 draws records evenly; 1 draws each region status equally often.
     config.balance = 0.5
     return config
@@ -80,11 +97,21 @@ def _model() -> ml_collections.ConfigDict:
     config.embedding_dim = 128
     config.global_tower = convolutional(4, (32, 64, 128, 192), 1)
     config.local_tower = convolutional(2, (24, 48, 96, 160), 1)
-    config.text_tower = dict(width=128, depth=2, num_heads=4)
+    config.text_tower = text(128, 2, 4)
     # Tokens; longer captions are cut.
     config.global_text_length = 96
     config.region_text_length = 32
     config.initial_scale = 10.0
+    # Fraction of the patches that a vision transformer does not look at in training, drawn for each
+    # image (FLIP, arXiv 2212.00794): saves as much of its time.
+    config.patch_drop = 0.0
+    # What a backward pass of the transformers computes anew instead of keeping it in memory: none,
+    # dots (all but the products with parameters) or full.
+    config.remat = "none"
+    # Towers of at most so many layers are written out for the compiler, deeper ones are loops.
+    config.unroll_layers = 4
+    # xla, cudnn, or auto: cudnn where a GPU computes in bfloat16.
+    config.attention = "auto"
     return config
 
 
@@ -165,7 +192,10 @@ _CHOICES = {
     "model.global_tower.kind": ("vit", "convolutional"),
     "model.local_tower.kind": ("vit", "convolutional"),
     "loss.kind": ("softmax", "sigmoid"),
+    "model.remat": tuple(REMAT_POLICIES),
+    "model.attention": ("auto", "xla", "cudnn"),
 }
+TOWERS = ("global_tower", "local_tower", "text_tower")
 
 
 def validate(config: ml_collections.ConfigDict) -> None:
@@ -185,27 +215,81 @@ def validate(config: ml_collections.ConfigDict) -> None:
     ):
         if config[key] < 1:
             raise UserError(f"config.{key}={config[key]}: must be at least 1")
-    _validate_recovery(config.recovery)
     for key, choices in _CHOICES.items():
         *parents, name = key.split(".")
         value = functools.reduce(lambda node, parent: node[parent], parents, config)[name]
         if value not in choices:
             raise UserError(f"config.{key}={value}: choose {' or '.join(choices)}")
-    capacities = tuple(config.loader.text_capacities)
-    if capacities != tuple(sorted(capacities)) or not capacities or capacities[-1] != 1:
-        raise UserError(f"config.loader.text_capacities={capacities}: must rise and end with 1.0")
-    if not 0 <= config.loader.balance <= 1:
-        raise UserError(f"config.loader.balance={config.loader.balance}: must lie in 0..1")
-    if config.loss.tile < 0:
-        raise UserError(f"config.loss.tile={config.loss.tile}: must be at least 1, or 0 for dense")
-    for key in ("global_weight", "region_weight", "image_weight"):
-        if config.loss[key] < 0:
-            raise UserError(f"config.loss.{key}={config.loss[key]}: must be 0 or more")
-    if not 0 <= config.loss.row_exponent <= 1:
-        raise UserError(f"config.loss.row_exponent={config.loss.row_exponent}: must lie in 0..1")
+    _validate_loader(config.loader)
+    for tower in TOWERS:
+        _validate_tower(config, tower)
+    _validate_loss(config.loss)
     if not 0 <= config.optimizer.ema_decay < 1:
         raise UserError(
             f"config.optimizer.ema_decay={config.optimizer.ema_decay}: must be in [0, 1)"
+        )
+    _validate_recovery(config.recovery)
+
+
+def _validate_loader(loader: ml_collections.ConfigDict) -> None:
+    for key in ("text_capacities", "text_lengths"):
+        fractions = tuple(loader[key])
+        if fractions != tuple(sorted(fractions)) or not fractions or fractions[-1] != 1:
+            raise UserError(f"config.loader.{key}={fractions}: must rise and end with 1.0")
+    if not 0 <= loader.balance <= 1:
+        raise UserError(f"config.loader.balance={loader.balance}: must lie in 0..1")
+
+
+def _validate_loss(loss: ml_collections.ConfigDict) -> None:
+    if loss.tile < 0:
+        raise UserError(f"config.loss.tile={loss.tile}: must be at least 1, or 0 for dense")
+    for key in ("global_weight", "region_weight", "image_weight"):
+        if loss[key] < 0:
+            raise UserError(f"config.loss.{key}={loss[key]}: must be 0 or more")
+    if not 0 <= loss.row_exponent <= 1:
+        raise UserError(f"config.loss.row_exponent={loss.row_exponent}: must lie in 0..1")
+
+
+def check_batch_size(config: ml_collections.ConfigDict, num_devices: int) -> None:
+    """Refuse a batch that cannot be shared out evenly.
+
+    Raises:
+        UserError: names the keys.
+    """
+    if config.batch_size % (num_devices * config.micro_batches):
+        raise UserError(
+            f"config.batch_size={config.batch_size} is not a multiple of {num_devices} devices x "
+            f"config.micro_batches={config.micro_batches}"
+        )
+
+
+def _validate_tower(config: ml_collections.ConfigDict, tower: str) -> None:
+    keys = config.model[tower]
+    if keys.get("kind") == "convolutional":
+        return
+    spec_of = TextSpec if tower == "text_tower" else VisionSpec
+    poolings = {
+        TextSpec: ("mean", "first", "last", "end"),
+        VisionSpec: ("mean", "class", "attention"),
+    }
+    try:
+        spec = spec_of.of(keys)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"config.model.{tower}: {error}") from None
+    for key, choices in (("activation", ACTIVATIONS), ("pooling", poolings[spec_of])):
+        if keys.get(key, choices[0]) not in choices:
+            raise UserError(
+                f"config.model.{tower}.{key}={keys[key]}: choose {' or '.join(choices)}"
+            )
+    if isinstance(spec, VisionSpec):
+        if spec.pooling == "class" and not spec.num_prefix_tokens:
+            raise UserError(f"config.model.{tower}.num_prefix_tokens=0: pooling=class needs one")
+        if not 0 <= config.model.patch_drop < 1:
+            raise UserError(f"config.model.patch_drop={config.model.patch_drop}: must be in [0, 1)")
+    elif spec.sees_padding and tuple(config.loader.text_lengths) != (1.0,):
+        raise UserError(
+            f"config.loader.text_lengths={tuple(config.loader.text_lengths)}: must be (1.0,) where "
+            "config.model.text_tower.sees_padding, since cutting padding changes its vectors"
         )
 
 
@@ -225,7 +309,7 @@ def _validate_recovery(recovery: ml_collections.ConfigDict) -> None:
 _MAY_CHANGE = (
     *("dataset", "total_steps", "checkpoint_every_steps", "keep_checkpoints", "log_every_steps"),
     *("recovery.", "mesh.", "micro_batches", "loss.tile", "loader.num_workers"),
-    "loader.buffer_size",
+    *("loader.buffer_size", "model.remat", "model.unroll_layers", "model.attention"),
 )
 
 

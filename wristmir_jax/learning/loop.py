@@ -58,7 +58,7 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
         configs.check_resumable(workdirs.read_config(workdir), config)
     dataset = Dataset(config.dataset)
     mesh = make_mesh(config.mesh.fsdp)
-    _check_batch_size(config, mesh)
+    configs.check_batch_size(config, mesh.size)
     tokenizer = _tokenizer(config, workdir, dataset)
     if jax.process_index() == 0:
         workdirs.prepare(workdir, config, dataset.info, tokenizer)
@@ -246,14 +246,6 @@ def _shorten(records: np.ndarray) -> str:
     return shown + (f" and {len(records) - 8} more" if len(records) > 8 else "")
 
 
-def _check_batch_size(config: ml_collections.ConfigDict, mesh: Mesh) -> None:
-    if config.batch_size % (mesh.size * config.micro_batches):
-        raise UserError(
-            f"config.batch_size={config.batch_size} is not a multiple of {mesh.size} devices x "
-            f"config.micro_batches={config.micro_batches}"
-        )
-
-
 def _tokenizer(
     config: ml_collections.ConfigDict, workdir: epath.Path, dataset: Dataset
 ) -> CaptionTokenizer:
@@ -261,7 +253,7 @@ def _tokenizer(
     if (workdir / workdirs.CONFIG_FILE).exists():
         return workdirs.read_tokenizer(workdir)
     if config.tokenizer.folder:
-        return CaptionTokenizer.load(config.tokenizer.folder)
+        return CaptionTokenizer.load(config.tokenizer.folder, config.model.text_tower.pad_id)
     source = dataset.source(config.split)
     every = max(1, math.ceil(len(source) / _TOKENIZER_RECORDS))
     captions = itertools.chain.from_iterable(
@@ -292,7 +284,9 @@ def _batches(
             config.model.global_text_length,
             config.model.region_text_length,
             capacity_fractions=tuple(config.loader.text_capacities),
-            multiple_of=jax.local_device_count() * config.micro_batches,
+            length_fractions=tuple(config.loader.text_lengths),
+            num_shards=jax.local_device_count(),
+            multiple_of=config.micro_batches,
         ),
         batch_size=config.batch_size,
         seed=config.seed,

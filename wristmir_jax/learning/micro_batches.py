@@ -11,7 +11,7 @@ from wristmir_jax.learning.sharding import BATCH_AXES
 
 
 def in_micro_batches(
-    tower: Callable[[jax.Array], jax.Array], rows_Bx: jax.Array, num_parts: int, mesh: Mesh
+    tower: Callable[[Any], jax.Array], rows_Bx: Any, num_parts: int, mesh: Mesh
 ) -> jax.Array:
     """`tower(rows_Bx)`, keeping the activations of one part at a time.
 
@@ -22,7 +22,8 @@ def in_micro_batches(
 
     Args:
         tower: computes each row apart from the others.
-        rows_Bx: leading axis split over all devices of `mesh`; a multiple of devices x parts.
+        rows_Bx: array or tree of arrays, their leading axis split over all devices of `mesh`; a
+            multiple of devices x parts.
         num_parts: 1 calls the tower once, as it is.
         mesh: of the devices.
 
@@ -31,10 +32,14 @@ def in_micro_batches(
     """
     if num_parts == 1:
         return tower(rows_Bx)
-    # Each device cuts its own rows, so that none is moved.
-    rows_PxMxb = rows_Bx.reshape(mesh.size, num_parts, -1, *rows_Bx.shape[1:])
-    rows_MxPb = rows_PxMxb.swapaxes(0, 1).reshape(num_parts, -1, *rows_Bx.shape[1:])
-    features_MxPb = jax.lax.map(jax.checkpoint(tower), _spread(rows_MxPb, mesh))
+
+    def parts_first(rows_Bx: jax.Array) -> jax.Array:
+        # Each device cuts its own rows, so that none is moved.
+        rows_PxMxb = rows_Bx.reshape(mesh.size, num_parts, -1, *rows_Bx.shape[1:])
+        rows_MxPb = rows_PxMxb.swapaxes(0, 1).reshape(num_parts, -1, *rows_Bx.shape[1:])
+        return _spread(rows_MxPb, mesh)
+
+    features_MxPb = jax.lax.map(jax.checkpoint(tower), jax.tree.map(parts_first, rows_Bx))
     trailing = features_MxPb.shape[2:]
     features_MxPxb = _spread(features_MxPb, mesh).reshape(num_parts, mesh.size, -1, *trailing)
     return features_MxPxb.swapaxes(0, 1).reshape(-1, *trailing)

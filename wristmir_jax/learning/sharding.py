@@ -1,5 +1,6 @@
 """The device mesh and where arrays live on it."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,8 +16,39 @@ DATA_AXIS, FSDP_AXIS = "data", "fsdp"
 BATCH_AXES = (DATA_AXIS, FSDP_AXIS)
 BATCH_SPEC = P(BATCH_AXES)
 
-# Suffix of the keys of a batch that index the rows of its distinct captions.
-TEXT_INDEX = "_text_index"
+# Which axis of the mesh splits which axis of a parameter; None leaves it whole.
+MESH_AXES: dict[str, str | None] = {
+    "layer": None,
+    "embed": FSDP_AXIS,
+    "heads": None,
+    "hidden": None,
+    "vocabulary": None,
+    "position": None,
+    "patch": None,
+    "joint": None,
+    "window": None,
+    "channels": FSDP_AXIS,
+    "features": FSDP_AXIS,
+}
+# What the axes of a parameter are, by the end of its name; none where it is always whole. A stack
+# of layers has one more axis before them.
+LOGICAL_AXES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (r"attention/qkv/kernel", ("embed", "heads")),
+    (r"attention/out/kernel", ("heads", "embed")),
+    (r"pooling/(q|kv)/kernel", ("embed", "heads")),
+    (r"pooling/out/kernel", ("heads", "embed")),
+    (r"mlp/up/kernel", ("embed", "hidden")),
+    (r"mlp/down/kernel", ("hidden", "embed")),
+    (r"patch/kernel", ("patch", "embed")),
+    (r"token/embedding", ("vocabulary", "embed")),
+    (r"(position|prefix|query)", ("position", "embed")),
+    (r"tower/projection(/\d+)?/kernel", ("embed", "joint")),
+    (r"head(s/\d+)?/projection/kernel", ("features", "joint")),
+    (r"(kind|batch_mean|batch_variance)", ()),
+    (r"(stem|conv\d|shortcut)/kernel", ("window", "window", "window", "channels")),
+)
+# Parameters of the transformers' layers, which are stacked.
+_STACKED = "/layers/"
 
 # Below this many elements an all-gather costs more than the memory it saves.
 MIN_SHARDED_ELEMENTS = 2**14
@@ -43,48 +75,69 @@ def make_mesh(fsdp: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
     )
 
 
-def parameter_spec(shape: tuple[int, ...], mesh: Mesh) -> P:
-    """Split the longest axis that the fsdp axis divides; small arrays are replicated."""
-    fsdp = mesh.shape[FSDP_AXIS]
-    if fsdp == 1 or np.prod(shape) < MIN_SHARDED_ELEMENTS:
+def parameter_spec(name: str, shape: tuple[int, ...], mesh: Mesh) -> P:
+    """How a parameter is split: by `LOGICAL_AXES` and `MESH_AXES`.
+
+    Small arrays, biases and gains among them, and axes that the mesh does not divide stay whole.
+
+    Raises:
+        ValueError: the table does not tell what the axes of a large parameter are.
+    """
+    if mesh.shape[FSDP_AXIS] == 1 or np.prod(shape) < MIN_SHARDED_ELEMENTS:
         return P()
-    divisible = [axis for axis, length in enumerate(shape) if length % fsdp == 0]
-    if not divisible:
+    leading = ("layer",) if _STACKED in name else ()
+    if len(shape) - len(leading) < 2:
         return P()
-    longest = max(divisible, key=lambda axis: shape[axis])
-    return P(*[FSDP_AXIS if axis == longest else None for axis in range(len(shape))])
+    for pattern, axes in LOGICAL_AXES:
+        if re.search(rf"(^|[/_]){pattern}$", name):
+            if not axes:
+                return P()
+            mesh_axes = [MESH_AXES[axis] for axis in (*leading, *axes)]
+            return P(
+                *(
+                    axis if axis is not None and length % mesh.shape[axis] == 0 else None
+                    for axis, length in zip(mesh_axes, shape, strict=True)
+                )
+            )
+    raise ValueError(f"learning/sharding.py has no logical axes for {name} of shape {shape}")
 
 
 def state_shardings(shapes: object, mesh: Mesh) -> object:
-    """NamedSharding of every array of a train state, from its shapes alone.
+    """NamedSharding of every array of a train state, from names and shapes alone.
 
-    Optimiser moments and averages have their parameter's shape and so its sharding.
+    Optimiser moments and averages have their parameter's name and shape and so its sharding.
     """
-    return jax.tree.map(lambda leaf: NamedSharding(mesh, parameter_spec(leaf.shape, mesh)), shapes)
+
+    def sharding(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
+        name = str(getattr(path[-1], "key", ""))
+        return NamedSharding(mesh, parameter_spec(name, leaf.shape, mesh))
+
+    return jax.tree_util.tree_map_with_path(sharding, shapes)
 
 
 def place_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
-    """Put this process's part of a batch on its devices, as one global array a key.
-
-    `<level>_text_index` counts rows of this process's `<level>_token` on the host, and rows of the
-    tokens of all processes on the devices.
-    """
+    """Put this process's part of a batch on its devices, as one global array a key."""
     sharding = NamedSharding(mesh, BATCH_SPEC)
-    placed = {
-        key: jax.make_array_from_process_local_data(sharding, array)
-        for key, array in batch.items()
-        if not key.endswith(TEXT_INDEX)
+    return {
+        key: jax.make_array_from_process_local_data(sharding, array) for key, array in batch.items()
     }
-    for key, index in batch.items():
-        if key.endswith(TEXT_INDEX):
-            token_TxL = placed[key.removesuffix(TEXT_INDEX) + "_token"]
-            first_row = min(
-                (rows.start or 0 for rows, *_ in _addressable(sharding, token_TxL.shape)), default=0
-            )
-            global_index = np.where(index >= 0, index + first_row, -1).astype(np.int32)
-            placed[key] = jax.make_array_from_process_local_data(sharding, global_index)
-    return placed
 
 
-def _addressable(sharding: NamedSharding, shape: tuple[int, ...]) -> list[tuple[slice, ...]]:
-    return list(sharding.addressable_devices_indices_map(shape).values())  # type: ignore[arg-type]
+def rows_of_shard(table_TxF: jax.Array, index_BxK: jax.Array, mesh: Mesh) -> jax.Array:
+    """Rows of a table that is split over the devices, of which each asks for its own only.
+
+    Args:
+        table_TxF: split over all axes of the mesh.
+        index_BxK: int32, split in the same way; positions within the part of the same device. Rows
+            of negative positions mean nothing.
+        mesh: of the devices.
+
+    Returns:
+        (B, K, F), split like the index.
+    """
+    return jax.shard_map(
+        lambda table_txF, index_bxK: table_txF[index_bxK],
+        mesh=mesh,
+        in_specs=BATCH_SPEC,
+        out_specs=BATCH_SPEC,
+    )(table_TxF, index_BxK)

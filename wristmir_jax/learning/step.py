@@ -14,10 +14,12 @@ from wristmir_jax.learning.augment import augment, to_tower_frame
 from wristmir_jax.learning.loss import MAX_SCALE, contrastive_loss
 from wristmir_jax.learning.micro_batches import in_micro_batches
 from wristmir_jax.learning.pairs import PairLabels
+from wristmir_jax.learning.sharding import rows_of_shard
 from wristmir_jax.learning.state import TrainState
 from wristmir_jax.learning.tiled_loss import tiled_loss
 from wristmir_jax.models import parameters
 from wristmir_jax.models.dual_encoder import GLOBAL_LEVEL, REGION_LEVEL, DualEncoder
+from wristmir_jax.models.vision import ViT
 
 DeviceBatch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
@@ -50,6 +52,18 @@ def batch_loss(
         config: of the run.
         mesh: that the batch is split over.
     """
+    # The towers gather the parameters that this mesh splits.
+    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+        return _batch_loss(model, batch, key, config, mesh)
+
+
+def _batch_loss(
+    model: DualEncoder,
+    batch: DeviceBatch,
+    key: jax.Array | None,
+    config: ml_collections.ConfigDict,
+    mesh: Mesh,
+) -> tuple[jax.Array, Metrics]:
     films_BxSxS, acquired_BxRxCxC = tower_inputs(batch)
     image_BxSxS, crops_BxRxCxC = films_BxSxS, acquired_BxRxCxC
     if key is not None:
@@ -70,21 +84,37 @@ def batch_loss(
             return tiled_loss(image, text, labels, scale_2[level], bias, **options)
         return contrastive_loss(image, text, labels, scale_2[level], bias, **options)
 
-    def features(tower: Callable[[jax.Array], jax.Array], rows: jax.Array) -> jax.Array:
+    def features(tower: Callable[[Any], jax.Array], rows: Any) -> jax.Array:
         return in_micro_batches(tower, rows, config.micro_batches, mesh)
 
     def captions(level: int, token_TxL: jax.Array, index_BxK: jax.Array) -> jax.Array:
-        return model.fit_captions(features(model.text_features, token_TxL), index_BxK, level)
+        features_TxF = features(model.text_features, token_TxL)
+        features_BxKxF = rows_of_shard(features_TxF, index_BxK, mesh)
+        return model.fit_captions(features_BxKxF, index_BxK >= 0, level)
 
-    def films(image_BxSxS: jax.Array) -> jax.Array:
-        return model.fit_global(features(model.global_features, image_BxSxS))[:, None]
+    def films(image_BxSxS: jax.Array, kept_BxK: jax.Array | None) -> jax.Array:
+        rows = (image_BxSxS, kept_BxK)
+        return model.fit_global(features(lambda part: model.global_features(*part), rows))[:, None]
 
-    def regions(crops_BxRxCxC: jax.Array) -> jax.Array:
+    def regions(crops_BxRxCxC: jax.Array, kept_BxRxK: jax.Array | None) -> jax.Array:
+        rows = (crops_BxRxCxC, kept_BxRxK)
         return model.fit_regions(
-            features(model.region_features, crops_BxRxCxC), region_index_BxR >= 0
+            features(lambda part: model.region_features(*part), rows), region_index_BxR >= 0
         )
 
-    image_Bx1xD, region_BxRxD = films(image_BxSxS), regions(crops_BxRxCxC)
+    def kept(key: jax.Array | None) -> tuple[jax.Array | None, jax.Array | None]:
+        if key is None or not config.model.patch_drop:
+            return None, None
+        global_key, region_key = jax.random.split(jax.random.fold_in(key, 2))
+        fraction = config.model.patch_drop
+        return (
+            _kept_patches(global_key, image_BxSxS.shape[:1], model.global_tower, fraction),
+            _kept_patches(region_key, crops_BxRxCxC.shape[:2], model.local_tower, fraction),
+        )
+
+    kept_BxK, kept_BxRxK = kept(key)
+    image_Bx1xD = films(image_BxSxS, kept_BxK)
+    region_BxRxD = regions(crops_BxRxCxC, kept_BxRxK)
     global_loss = loss_of(
         GLOBAL_LEVEL,
         image_Bx1xD,
@@ -100,19 +130,21 @@ def batch_loss(
     loss = config.loss.global_weight * global_loss + config.loss.region_weight * region_loss
     metrics = {"global_loss": global_loss, "region_loss": region_loss}
     if config.loss.image_weight and key is not None:
+        again_key = jax.random.fold_in(key, 1)
         again_BxSxS, crops_again_BxRxCxC = _augmented(
-            jax.random.fold_in(key, 1), films_BxSxS, acquired_BxRxCxC, config
+            again_key, films_BxSxS, acquired_BxRxCxC, config
         )
-        # Whole films and crops count alike, as they do beside the captions.
+        kept_BxK, kept_BxRxK = kept(again_key)
+        # Whole films and crops have the same weights as beside the captions.
         image_loss = config.loss.global_weight * loss_of(
             GLOBAL_LEVEL,
             image_Bx1xD,
-            films(again_BxSxS),
+            films(again_BxSxS, kept_BxK),
             _same_pixels(batch["image"][:, None], jnp.ones_like(global_index_Bx1, bool)),
         ) + config.loss.region_weight * loss_of(
             REGION_LEVEL,
             region_BxRxD,
-            regions(crops_again_BxRxCxC),
+            regions(crops_again_BxRxCxC, kept_BxRxK),
             _same_pixels(batch["crops"], region_index_BxR >= 0),
         )
         loss += config.loss.image_weight * image_loss
@@ -135,6 +167,17 @@ def _augmented(
     image_BxSxS = augment(global_key, image_BxSxS, config.augment)
     crops_NxCxC = augment(region_key, crops_BxRxCxC.reshape(B * R, C, C), config.augment)
     return image_BxSxS, crops_NxCxC.reshape(B, R, C, C)
+
+
+def _kept_patches(
+    key: jax.Array, leading: tuple[int, ...], tower: Any, fraction: float
+) -> jax.Array | None:
+    """int32 (*leading, K): for each image other patches, in the order in which they lie."""
+    if not isinstance(tower, ViT):
+        return None
+    score = jax.random.uniform(key, (*leading, tower.num_patches))
+    num_kept = max(1, round((1 - fraction) * tower.num_patches))
+    return jnp.sort(jnp.argsort(score, axis=-1)[..., :num_kept], axis=-1).astype(jnp.int32)
 
 
 def _same_pixels(pixels_BxKxHxW: jax.Array, valid_BxK: jax.Array) -> PairLabels:

@@ -9,7 +9,7 @@ from etils import epath
 from wristmir_jax.data.record import DatasetInfo
 from wristmir_jax.errors import UserError
 from wristmir_jax.learning import config as configs
-from wristmir_jax.models.tokenizer import TOKENIZER_FILE, CaptionTokenizer
+from wristmir_jax.models.tokenizer import PAD_ID, TOKENIZER_FILE, CaptionTokenizer
 
 CONFIG_FILE = "config.json"
 DATASET_FILE = "dataset.json"
@@ -41,7 +41,8 @@ def read_dataset_info(workdir: epath.Path) -> DatasetInfo:
 
 
 def read_tokenizer(workdir: epath.Path) -> CaptionTokenizer:
-    return CaptionTokenizer.load(workdir)
+    pad_id = read_config(workdir).model.text_tower.get("pad_id", PAD_ID)
+    return CaptionTokenizer.load(workdir, pad_id)
 
 
 def prepare(

@@ -8,8 +8,13 @@ import ml_collections
 from flax import nnx
 
 from wristmir_jax.models.layers import Standardization, unit_length
+from wristmir_jax.models.specs import TextSpec, VisionSpec
+from wristmir_jax.models.stack import Execution
 from wristmir_jax.models.text import TextTower
 from wristmir_jax.models.vision import ConvTower, ViT
+
+# Pixels in [0, 1] are shifted and scaled by these before the towers.
+PIXEL_MEAN, PIXEL_SCALE = 0.5, 0.25
 
 # The text tower projects once for whole films and once for regions.
 GLOBAL_LEVEL, REGION_LEVEL = 0, 1
@@ -37,49 +42,60 @@ class DualEncoder(nnx.Module):
         has_bias: bool = False,
         rngs: nnx.Rngs,
     ):
-        dtype = jnp.dtype(config.dtype)
-        self.dtype = dtype
-        self.global_tower = _vision_tower(config.global_tower, image_size, 1, dtype, rngs)
-        # A data set without regions still has a local tower, of one kind that it never sees.
-        self.local_tower = _vision_tower(
-            config.local_tower, crop_size, max(num_regions, 1), dtype, rngs
+        execution = Execution(
+            jnp.dtype(config.dtype), config.remat, config.unroll_layers, config.attention
         )
-        text = config.text_tower
+        self.dtype = execution.dtype
+        num_kinds = max(num_regions, 1)
+        self.global_tower = _vision_tower(config.global_tower, image_size, 1, execution, rngs)
+        # A data set without regions still has a local tower, of one kind that it never sees.
+        self.local_tower = _vision_tower(config.local_tower, crop_size, num_kinds, execution, rngs)
         self.text_tower = TextTower(
-            vocab_size=vocab_size,
-            max_length=max(config.global_text_length, config.region_text_length),
-            width=text.width,
-            depth=text.depth,
-            num_heads=text.num_heads,
-            dtype=dtype,
+            TextSpec.of(config.text_tower),
+            vocab_size,
+            max(config.global_text_length, config.region_text_length),
+            execution,
             rngs=rngs,
         )
 
-        self.global_head = _Head(1, self.global_tower.out_features, config, dtype, rngs)
-        self.local_head = _Head(
-            max(num_regions, 1), self.local_tower.out_features, config, dtype, rngs
-        )
-        self.text_heads = nnx.List(
-            [
-                _Head(kinds, text.width, config, dtype, rngs)
-                for kinds in (1, max(num_regions, 1))  # GLOBAL_LEVEL, REGION_LEVEL
-            ]
-        )
+        def head(num_kinds: int, tower: Any) -> _Head:
+            return _Head(num_kinds, tower.out_features, config, execution.dtype, rngs)
+
+        self.global_head = head(1, self.global_tower)
+        self.local_head = head(num_kinds, self.local_tower)
+        # GLOBAL_LEVEL, REGION_LEVEL
+        self.text_heads = nnx.List([head(kinds, self.text_tower) for kinds in (1, num_kinds)])
         self.log_scale = nnx.Param(jnp.full((2,), jnp.log(config.initial_scale), jnp.float32))
         # At first few pairs of a batch are positive, and the sigmoid of each should say so.
         initial_bias = jnp.full((2,), -config.initial_scale, jnp.float32)
         self.bias = nnx.Param(initial_bias) if has_bias else None
 
-    def global_features(self, image_BxHxW: jax.Array) -> jax.Array:
-        """Features (B, F) of films with pixels in [0, 1], before the shared space."""
-        kind_B = jnp.zeros(image_BxHxW.shape[0], jnp.int32)
-        return self.global_tower(self._normalise(image_BxHxW), kind_B)
+    def global_features(
+        self, image_BxHxW: jax.Array, kept_BxK: jax.Array | None = None
+    ) -> jax.Array:
+        """Features (B, F) of films with pixels in [0, 1], before the shared space.
 
-    def region_features(self, crop_BxRxHxW: jax.Array) -> jax.Array:
-        """Features (B, R, F) of crops, all regions in one call of the local tower."""
+        Args:
+            image_BxHxW: float32.
+            kept_BxK: int32, patches that a vision transformer looks at; None for all.
+        """
+        kind_B = jnp.zeros(image_BxHxW.shape[0], jnp.int32)
+        return _features(self.global_tower, self._normalise(image_BxHxW), kind_B, kept_BxK)
+
+    def region_features(
+        self, crop_BxRxHxW: jax.Array, kept_BxRxK: jax.Array | None = None
+    ) -> jax.Array:
+        """Features (B, R, F) of crops, all regions in one call of the local tower.
+
+        Args:
+            crop_BxRxHxW: float32.
+            kept_BxRxK: int32, patches that a vision transformer looks at; None for all.
+        """
         B, R, H, W = crop_BxRxHxW.shape
         kind_N = jnp.tile(jnp.arange(R, dtype=jnp.int32), B)
-        features = self.local_tower(self._normalise(crop_BxRxHxW.reshape(B * R, H, W)), kind_N)
+        crop_NxHxW = self._normalise(crop_BxRxHxW.reshape(B * R, H, W))
+        kept_NxK = None if kept_BxRxK is None else kept_BxRxK.reshape(B * R, -1)
+        features = _features(self.local_tower, crop_NxHxW, kind_N, kept_NxK)
         return features.reshape(B, R, features.shape[-1])
 
     def text_features(self, token_TxL: jax.Array) -> jax.Array:
@@ -96,19 +112,18 @@ class DualEncoder(nnx.Module):
         as in training."""
         return self.local_head(features_BxRxF, seen_BxR)
 
-    def fit_captions(self, features_TxF: jax.Array, index_BxK: jax.Array, level: int) -> jax.Array:
-        """Unit vectors float32 (B, K, D) of the captions of a batch, each of them encoded once.
+    def fit_captions(self, features_BxKxF: jax.Array, seen_BxK: jax.Array, level: int) -> jax.Array:
+        """Unit vectors float32 (B, K, D) of the captions of a batch.
 
         Standardised by the batch's statistics, as in training. A caption counts as often as it is
-        used, so that the number of processes, which store shared captions twice, changes nothing.
+        used, though it is encoded once.
 
         Args:
-            features_TxF: of the distinct captions.
-            index_BxK: int32, row of each caption in `features_TxF`, -1 where there is none (its
-                vector means nothing); K regions, or 1 at `GLOBAL_LEVEL`.
+            features_BxKxF: of each pair's caption; K regions, or 1 at `GLOBAL_LEVEL`.
+            seen_BxK: bool, there is a caption; the vector of others means nothing.
             level: `GLOBAL_LEVEL` or `REGION_LEVEL`.
         """
-        return self.text_heads[level](features_TxF[index_BxK], index_BxK >= 0)
+        return self.text_heads[level](features_BxKxF, seen_BxK)
 
     def encode_global(self, image_BxHxW: jax.Array) -> jax.Array:
         """Unit vectors float32 (B, D) of films with pixels in [0, 1]."""
@@ -130,7 +145,7 @@ class DualEncoder(nnx.Module):
         return self.text_heads[level](features_TxF[:, None], first_kind=region)[:, 0]
 
     def _normalise(self, pixels: jax.Array) -> jax.Array:
-        return ((pixels - 0.5) / 0.25).astype(self.dtype)
+        return ((pixels - PIXEL_MEAN) / PIXEL_SCALE).astype(self.dtype)
 
 
 class _Head(nnx.Module):
@@ -163,25 +178,25 @@ def _vision_tower(
     config: ml_collections.ConfigDict,
     image_size: int,
     num_kinds: int,
-    dtype: jnp.dtype,
+    execution: Execution,
     rngs: nnx.Rngs,
 ) -> Any:
     if config.kind == "vit":
-        return ViT(
-            image_size=image_size,
-            patch_size=config.patch_size,
-            width=config.width,
-            depth=config.depth,
-            num_heads=config.num_heads,
-            num_kinds=num_kinds,
-            dtype=dtype,
-            rngs=rngs,
-        )
+        spec = VisionSpec.of(config)
+        return ViT(spec, image_size, num_kinds, execution=execution, rngs=rngs)
     return ConvTower(
         stem_stride=config.stem_stride,
         widths=tuple(config.widths),
         blocks_per_stage=config.blocks_per_stage,
         num_kinds=num_kinds,
-        dtype=dtype,
+        dtype=execution.dtype,
         rngs=rngs,
     )
+
+
+def _features(
+    tower: Any, image_NxHxW: jax.Array, kind_N: jax.Array, kept_NxK: jax.Array | None
+) -> jax.Array:
+    if kept_NxK is None:
+        return tower(image_NxHxW, kind_N)
+    return tower(image_NxHxW, kind_N, kept_NxK)

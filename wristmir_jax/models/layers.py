@@ -1,44 +1,126 @@
 """Blocks that the towers share."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
+
+from wristmir_jax.models.specs import TransformerSpec
+from wristmir_jax.models.stack import Execution, apply_stacked, stacked
+
+_ACTIVATIONS = {
+    "gelu": functools.partial(jax.nn.gelu, approximate=False),
+    "gelu_tanh": functools.partial(jax.nn.gelu, approximate=True),
+    "quick_gelu": lambda x: x * jax.nn.sigmoid(1.702 * x),
+}
+ACTIVATIONS = tuple(_ACTIVATIONS)
 
 
 class Attention(nnx.Module):
     """Multi-head self-attention (Vaswani et al. 2017, arXiv 1706.03762)."""
 
-    def __init__(self, width: int, num_heads: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
-        if width % num_heads:
-            raise ValueError(f"width {width} is not a multiple of num_heads {num_heads}")
-        self.num_heads = num_heads
+    def __init__(self, spec: TransformerSpec, execution: Execution, *, rngs: nnx.Rngs):
+        self.num_heads = spec.num_heads
+        self.execution = execution
+        width, dtype = spec.width, execution.dtype
         self.qkv = nnx.Linear(width, 3 * width, dtype=dtype, rngs=rngs)
         self.out = nnx.Linear(width, width, dtype=dtype, rngs=rngs)
 
-    def __call__(self, x_BxLxD: jax.Array, key_valid_BxL: jax.Array | None = None) -> jax.Array:
+    def __call__(
+        self, x_BxLxD: jax.Array, key_valid_BxL: jax.Array | None = None, causal: bool = False
+    ) -> jax.Array:
         """Attend within each row; positions that are not valid are never attended to."""
         B, L, D = x_BxLxD.shape
         qkv = self.qkv(x_BxLxD).reshape(B, L, 3, self.num_heads, D // self.num_heads)
-        mask = None if key_valid_BxL is None else key_valid_BxL[:, None, None, :]
-        y_BxLxHxDh = jax.nn.dot_product_attention(
-            qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2], mask=mask
+        y_BxLxHxDh = attend(
+            qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2], self.execution, key_valid_BxL, causal
         )
         return self.out(y_BxLxHxDh.reshape(B, L, D))
 
 
+def attend(
+    q_BxLxHxDh: jax.Array,
+    k_BxSxHxDh: jax.Array,
+    v_BxSxHxDh: jax.Array,
+    execution: Execution,
+    key_valid_BxS: jax.Array | None = None,
+    causal: bool = False,
+) -> jax.Array:
+    """Scaled dot-product attention, (B, L, H, Dh)."""
+    mask = None if key_valid_BxS is None else key_valid_BxS[:, None, None, :]
+    return jax.nn.dot_product_attention(
+        q_BxLxHxDh,
+        k_BxSxHxDh,
+        v_BxSxHxDh,
+        mask=mask,
+        is_causal=causal,
+        implementation=_attention(execution, q_BxLxHxDh, masked=mask is not None),
+    )
+
+
+def _attention(execution: Execution, q_BxLxHxDh: jax.Array, masked: bool) -> str | None:
+    if execution.attention != "auto":
+        return execution.attention
+    head_width = q_BxLxHxDh.shape[-1]
+    half = q_BxLxHxDh.dtype in (jnp.bfloat16, jnp.float16)
+    # What cuDNN's fused attention takes; captions, which need a mask, are short anyway.
+    fused = half and not masked and head_width % 8 == 0 and head_width <= 128
+    return "cudnn" if fused and jax.default_backend() == "gpu" else "xla"
+
+
+class Perceptron(nnx.Module):
+    """Two linear maps with an activation between them."""
+
+    def __init__(self, spec: TransformerSpec, dtype: jnp.dtype, *, rngs: nnx.Rngs):
+        self.activation = spec.activation
+        self.up = nnx.Linear(spec.width, spec.hidden, dtype=dtype, rngs=rngs)
+        self.down = nnx.Linear(spec.hidden, spec.width, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self.down(_ACTIVATIONS[self.activation](self.up(x)))
+
+
 class TransformerBlock(nnx.Module):
-    """Pre-norm transformer block."""
+    """Attention and perceptron, each with a shortcut."""
 
-    def __init__(self, width: int, num_heads: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
-        self.norm1 = nnx.LayerNorm(width, dtype=dtype, rngs=rngs)
-        self.attention = Attention(width, num_heads, dtype=dtype, rngs=rngs)
-        self.norm2 = nnx.LayerNorm(width, dtype=dtype, rngs=rngs)
-        self.up = nnx.Linear(width, 4 * width, dtype=dtype, rngs=rngs)
-        self.down = nnx.Linear(4 * width, width, dtype=dtype, rngs=rngs)
+    def __init__(self, spec: TransformerSpec, execution: Execution, *, rngs: nnx.Rngs):
+        self.norm_first = spec.norm_first
+        self.norm1 = layer_norm(spec, execution, rngs)
+        self.attention = Attention(spec, execution, rngs=rngs)
+        self.norm2 = layer_norm(spec, execution, rngs)
+        self.mlp = Perceptron(spec, execution.dtype, rngs=rngs)
 
-    def __call__(self, x_BxLxD: jax.Array, key_valid_BxL: jax.Array | None = None) -> jax.Array:
-        x_BxLxD = x_BxLxD + self.attention(self.norm1(x_BxLxD), key_valid_BxL)
-        return x_BxLxD + self.down(nnx.gelu(self.up(self.norm2(x_BxLxD))))
+    def __call__(
+        self, x_BxLxD: jax.Array, key_valid_BxL: jax.Array | None = None, causal: bool = False
+    ) -> jax.Array:
+        if self.norm_first:
+            x_BxLxD = x_BxLxD + self.attention(self.norm1(x_BxLxD), key_valid_BxL, causal)
+            return x_BxLxD + self.mlp(self.norm2(x_BxLxD))
+        x_BxLxD = self.norm1(x_BxLxD + self.attention(x_BxLxD, key_valid_BxL, causal))
+        return self.norm2(x_BxLxD + self.mlp(x_BxLxD))
+
+
+class Transformer(nnx.Module):
+    """All blocks of a tower."""
+
+    def __init__(self, spec: TransformerSpec, execution: Execution, *, rngs: nnx.Rngs):
+        self.frozen_layers = spec.frozen_layers
+        self.execution = execution
+        blocks = [TransformerBlock(spec, execution, rngs=rngs) for _ in range(spec.depth)]
+        self.layers = stacked(blocks)
+
+    def __call__(
+        self, x_BxLxD: jax.Array, key_valid_BxL: jax.Array | None = None, causal: bool = False
+    ) -> jax.Array:
+        def call(block: TransformerBlock, x_BxLxD: jax.Array) -> jax.Array:
+            return block(x_BxLxD, key_valid_BxL, causal)
+
+        return apply_stacked(self.layers, call, x_BxLxD, self.execution, self.frozen_layers)
+
+
+def layer_norm(spec: TransformerSpec, execution: Execution, rngs: nnx.Rngs) -> nnx.LayerNorm:
+    return nnx.LayerNorm(spec.width, epsilon=spec.epsilon, dtype=execution.dtype, rngs=rngs)
 
 
 class Standardization(nnx.Module):

@@ -1,44 +1,80 @@
-"""Text tower: a small transformer over the tokens of a caption."""
+"""Text tower: a transformer over the tokens of a caption."""
+
+import itertools
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from wristmir_jax.models.layers import TransformerBlock
-from wristmir_jax.models.tokenizer import PAD_ID
+from wristmir_jax.models.layers import Transformer, layer_norm
+from wristmir_jax.models.specs import TextSpec
+from wristmir_jax.models.stack import Execution
 
 
 class TextTower(nnx.Module):
-    """Bidirectional transformer encoder, mean-pooled over the tokens that are not padding."""
+    """Transformer encoder of captions.
+
+    Args:
+        spec: what it is made of.
+        vocab_size: token ids.
+        max_length: tokens of the longest caption.
+        execution: how it is computed.
+    """
 
     def __init__(
         self,
+        spec: TextSpec,
         vocab_size: int,
         max_length: int,
-        width: int,
-        depth: int,
-        num_heads: int,
+        execution: Execution,
         *,
-        dtype: jnp.dtype,
         rngs: nnx.Rngs,
     ):
-        self.out_features = width
-        self.token = nnx.Embed(vocab_size, width, dtype=dtype, rngs=rngs)
+        self.spec = spec
+        self.out_features = spec.out_features
+        dtype = execution.dtype
+        self.token = nnx.Embed(vocab_size, spec.width, dtype=dtype, rngs=rngs)
         normal = nnx.initializers.normal(0.02)
-        self.position = nnx.Param(normal(rngs.params(), (max_length, width), jnp.float32))
-        self.blocks = nnx.List(
-            [TransformerBlock(width, num_heads, dtype=dtype, rngs=rngs) for _ in range(depth)]
+        self.position = nnx.Param(normal(rngs.params(), (max_length, spec.width), jnp.float32))
+        self.input_norm = layer_norm(spec, execution, rngs) if spec.input_norm else None
+        self.blocks = Transformer(spec, execution, rngs=rngs)
+        self.norm = layer_norm(spec, execution, rngs) if spec.final_norm else None
+        widths = (spec.width, *spec.projection)
+        self.projection = nnx.List(
+            [
+                nnx.Linear(a, b, use_bias=spec.projection_bias, dtype=dtype, rngs=rngs)
+                for a, b in itertools.pairwise(widths)
+            ]
         )
-        self.norm = nnx.LayerNorm(width, dtype=dtype, rngs=rngs)
 
     def __call__(self, token_TxL: jax.Array) -> jax.Array:
-        """Features (T, out_features) of token ids int32 (T, L); a row of padding gives zeros."""
-        valid_TxL = token_TxL != PAD_ID
+        """Features (T, out_features) of token ids int32 (T, L); finite for a row of padding."""
+        spec = self.spec
+        valid_TxL = token_TxL != spec.pad_id
         x_TxLxD = self.token(token_TxL)
         x_TxLxD = x_TxLxD + self.position[...][: token_TxL.shape[1]].astype(x_TxLxD.dtype)
-        # A row of padding alone would attend to nothing; let it see itself and drop it below.
-        key_valid_TxL = valid_TxL | ~valid_TxL.any(axis=1, keepdims=True)
-        for block in self.blocks:
-            x_TxLxD = block(x_TxLxD, key_valid_TxL)
-        x_TxLxD = self.norm(x_TxLxD) * valid_TxL[..., None].astype(x_TxLxD.dtype)
+        if self.input_norm is not None:
+            x_TxLxD = self.input_norm(x_TxLxD)
+        key_valid_TxL = None
+        # Behind a causal caption comes nothing that it could see.
+        if not spec.sees_padding and not spec.causal:
+            # A row of padding alone would attend to nothing; let it see itself.
+            key_valid_TxL = valid_TxL | ~valid_TxL.any(axis=1, keepdims=True)
+        x_TxLxD = self.blocks(x_TxLxD, key_valid_TxL, spec.causal)
+        if self.norm is not None:
+            x_TxLxD = self.norm(x_TxLxD)
+        x_TxD = self._pool(x_TxLxD, token_TxL, valid_TxL)
+        for position, linear in enumerate(self.projection):
+            x_TxD = linear(x_TxD if position == 0 else nnx.gelu(x_TxD, approximate=False))
+        return x_TxD
+
+    def _pool(self, x_TxLxD: jax.Array, token_TxL: jax.Array, valid_TxL: jax.Array) -> jax.Array:
+        if self.spec.pooling == "first":
+            return x_TxLxD[:, 0]
+        if self.spec.pooling == "last":
+            return x_TxLxD[:, -1]
+        if self.spec.pooling == "end":
+            end_T = jnp.argmax(token_TxL == self.spec.end_id, axis=1)
+            return jnp.take_along_axis(x_TxLxD, end_T[:, None, None], axis=1)[:, 0]
+        x_TxLxD = x_TxLxD * valid_TxL[..., None].astype(x_TxLxD.dtype)
         return x_TxLxD.sum(axis=1) / jnp.maximum(valid_TxL.sum(axis=1, keepdims=True), 1)

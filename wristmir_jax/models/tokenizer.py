@@ -17,21 +17,27 @@ class CaptionTokenizer:
     """Turns captions into fixed-length rows of token ids.
 
     Args:
-        tokenizer: of the `tokenizers` library; its padding token must have id 0.
+        tokenizer: of the `tokenizers` library, without padding and cutting of its own.
+        pad_id: token that fills short rows.
     """
 
-    def __init__(self, tokenizer: Tokenizer):
+    def __init__(self, tokenizer: Tokenizer, pad_id: int = PAD_ID):
         self._tokenizer = tokenizer
+        self.pad_id = pad_id
 
     @property
     def vocab_size(self) -> int:
         return self._tokenizer.get_vocab_size()
 
     def encode(self, texts: Sequence[str], length: int) -> np.ndarray:
-        """Token ids int32 (len(texts), length); longer texts are cut, shorter ones padded by 0."""
-        ids_TxL = np.full((len(texts), length), PAD_ID, np.int32)
+        """Token ids int32 (len(texts), length); shorter texts are padded, longer ones cut before
+        the special token that ends them."""
+        ids_TxL = np.full((len(texts), length), self.pad_id, np.int32)
         for row, encoding in enumerate(self._tokenizer.encode_batch(list(texts))):
-            ids = encoding.ids[:length]
+            ids = encoding.ids
+            if len(ids) > length:
+                ends = encoding.special_tokens_mask[-1]
+                ids = [*ids[: length - 1], ids[-1]] if ends else ids[:length]
             ids_TxL[row, : len(ids)] = ids
         return ids_TxL
 
@@ -39,15 +45,19 @@ class CaptionTokenizer:
         return self._tokenizer.to_str()
 
     @classmethod
-    def from_json(cls, text: str) -> "CaptionTokenizer":
-        return cls(Tokenizer.from_str(text))
+    def from_json(cls, text: str, pad_id: int = PAD_ID) -> "CaptionTokenizer":
+        return cls(Tokenizer.from_str(text), pad_id)
 
     @classmethod
-    def load(cls, folder: epath.PathLike) -> "CaptionTokenizer":
+    def load(cls, folder: epath.PathLike, pad_id: int = PAD_ID) -> "CaptionTokenizer":
         """Read `tokenizer.json` (Hugging Face layout) from a folder.
 
+        Args:
+            folder: that holds it.
+            pad_id: token that fills short rows, as the text tower expects it.
+
         Raises:
-            UserError: the file is missing, is no tokenizer, or pads with another id than 0.
+            UserError: the file is missing, is no tokenizer, or knows no such token.
         """
         path = epath.Path(folder) / TOKENIZER_FILE
         if not path.exists():
@@ -58,12 +68,14 @@ class CaptionTokenizer:
             raise UserError(
                 f"{path} is not a tokenizer of the tokenizers library: {error}"
             ) from None
-        if tokenizer.token_to_id("[PAD]") != PAD_ID:
-            raise UserError(f"{path}: the padding token [PAD] must have id {PAD_ID}")
+        if tokenizer.id_to_token(pad_id) is None:
+            raise UserError(
+                f"{path}: has no token {pad_id}, which config.model.text_tower.pad_id names"
+            )
         # Padding and cutting are ours, to fixed shapes.
         tokenizer.no_padding()
         tokenizer.no_truncation()
-        return cls(tokenizer)
+        return cls(tokenizer, pad_id)
 
 
 def train_tokenizer(captions: Iterable[str], vocab_size: int) -> CaptionTokenizer:

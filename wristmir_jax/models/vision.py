@@ -3,59 +3,132 @@
 Both take `num_kinds` > 1 when one tower serves several kinds of crops and is told which it sees.
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from wristmir_jax.models.layers import TransformerBlock
+from wristmir_jax.models.layers import Perceptron, Transformer, attend, layer_norm
+from wristmir_jax.models.specs import VisionSpec
+from wristmir_jax.models.stack import Execution
 
 
 class ViT(nnx.Module):
-    """Vision transformer (Dosovitskiy et al. 2021, arXiv 2010.11929), mean-pooled.
+    """Vision transformer (Dosovitskiy et al. 2021, arXiv 2010.11929).
 
-    The kind of the image is one more token, so that every block can attend to it.
+    A vector of the kind of the image is added to every patch. It starts at zero, so that weights
+    which were trained without it begin as they are.
+
+    Args:
+        spec: what it is made of.
+        image_size: pixels of the square images.
+        num_kinds: of images that it is told apart.
+        execution: how it is computed.
     """
 
     def __init__(
         self,
+        spec: VisionSpec,
         image_size: int,
-        patch_size: int,
-        width: int,
-        depth: int,
-        num_heads: int,
         num_kinds: int = 1,
         *,
-        dtype: jnp.dtype,
+        execution: Execution,
         rngs: nnx.Rngs,
     ):
-        if image_size % patch_size:
+        if image_size % spec.patch_size:
             raise ValueError(
-                f"image size {image_size} is not a multiple of patch size {patch_size}"
+                f"image size {image_size} is not a multiple of patch size {spec.patch_size}"
             )
-        self.patch_size = patch_size
-        self.out_features = width
-        num_patches = (image_size // patch_size) ** 2
-        self.patch = nnx.Linear(patch_size * patch_size, width, dtype=dtype, rngs=rngs)
+        self.spec = spec
+        self.out_features = spec.out_features
+        self.num_patches = (image_size // spec.patch_size) ** 2
+        width, dtype = spec.width, execution.dtype
+        self.patch = nnx.Linear(spec.patch_size**2, width, dtype=dtype, rngs=rngs)
         normal = nnx.initializers.normal(0.02)
-        self.position = nnx.Param(normal(rngs.params(), (num_patches, width), jnp.float32))
-        self.kind = nnx.Param(normal(rngs.params(), (num_kinds, width), jnp.float32))
-        self.blocks = nnx.List(
-            [TransformerBlock(width, num_heads, dtype=dtype, rngs=rngs) for _ in range(depth)]
-        )
-        self.norm = nnx.LayerNorm(width, dtype=dtype, rngs=rngs)
 
-    def __call__(self, image_BxHxW: jax.Array, kind_B: jax.Array) -> jax.Array:
-        """Features of shape (B, out_features)."""
+        def table(rows: int) -> nnx.Param:
+            return nnx.Param(normal(rngs.params(), (rows, width), jnp.float32))
+
+        self.position = table(self.num_patches)
+        self.prefix = table(spec.num_prefix_tokens) if spec.num_prefix_tokens else None
+        self.kind = nnx.Param(jnp.zeros((num_kinds, width), jnp.float32))
+        self.input_norm = layer_norm(spec, execution, rngs) if spec.input_norm else None
+        self.blocks = Transformer(spec, execution, rngs=rngs)
+        self.norm = layer_norm(spec, execution, rngs)
+        attention = spec.pooling == "attention"
+        self.pooling = AttentionPooling(spec, execution, rngs=rngs) if attention else None
+        self.projection = (
+            nnx.Linear(width, spec.projection, use_bias=False, dtype=dtype, rngs=rngs)
+            if spec.projection
+            else None
+        )
+
+    def __call__(
+        self, image_BxHxW: jax.Array, kind_B: jax.Array, kept_BxK: jax.Array | None = None
+    ) -> jax.Array:
+        """Features (B, out_features).
+
+        Args:
+            image_BxHxW: normalised pixels.
+            kind_B: int32.
+            kept_BxK: int32, the patches that are looked at (Li et al. 2023, arXiv 2212.00794);
+                None for all.
+        """
         B, H, W = image_BxHxW.shape
-        p = self.patch_size
+        p = self.spec.patch_size
         patches = image_BxHxW.reshape(B, H // p, p, W // p, p).transpose(0, 1, 3, 2, 4)
-        x_BxLxD = self.patch(patches.reshape(B, (H // p) * (W // p), p * p))
-        x_BxLxD = x_BxLxD + self.position[...].astype(x_BxLxD.dtype)
-        kind_Bx1xD = self.kind[...].astype(x_BxLxD.dtype)[kind_B][:, None]
-        x_BxLxD = jnp.concatenate([kind_Bx1xD, x_BxLxD], axis=1)
-        for block in self.blocks:
-            x_BxLxD = block(x_BxLxD)
-        return self.norm(x_BxLxD).mean(axis=1)
+        patches_BxLxP = patches.reshape(B, (H // p) * (W // p), p * p)
+        position = self.position[...].astype(image_BxHxW.dtype)[None]
+        if kept_BxK is not None:
+            patches_BxLxP = jnp.take_along_axis(patches_BxLxP, kept_BxK[..., None], axis=1)
+            position = position[0][kept_BxK]
+        x_BxLxD = self.patch(patches_BxLxP) + position
+        x_BxLxD = x_BxLxD + self.kind[...].astype(x_BxLxD.dtype)[kind_B][:, None]
+        num_prefix = self.spec.num_prefix_tokens
+        if self.prefix is not None:
+            prefix = self.prefix[...].astype(x_BxLxD.dtype)
+            prefix_BxPxD = jnp.broadcast_to(prefix, (B, *prefix.shape))
+            x_BxLxD = jnp.concatenate([prefix_BxPxD, x_BxLxD], axis=1)
+        if self.input_norm is not None:
+            x_BxLxD = self.input_norm(x_BxLxD)
+        x_BxLxD = self.norm(self.blocks(x_BxLxD))
+        if self.pooling is not None:
+            x_BxD = self.pooling(x_BxLxD)
+        elif self.spec.pooling == "class":
+            x_BxD = x_BxLxD[:, 0]
+        else:
+            x_BxD = x_BxLxD[:, num_prefix:].mean(axis=1)
+        return x_BxD if self.projection is None else self.projection(x_BxD)
+
+
+class AttentionPooling(nnx.Module):
+    """One learnt query that attends to all tokens, then a perceptron with a shortcut (Zhai et al.
+    2022, arXiv 2106.04560)."""
+
+    def __init__(self, spec: VisionSpec, execution: Execution, *, rngs: nnx.Rngs):
+        width, dtype = spec.width, execution.dtype
+        self.num_heads = spec.num_heads
+        # Of a single query nothing is to be fused.
+        self.execution = dataclasses.replace(execution, attention="xla")
+        normal = nnx.initializers.normal(0.02)
+        self.query = nnx.Param(normal(rngs.params(), (1, width), jnp.float32))
+        self.q = nnx.Linear(width, width, dtype=dtype, rngs=rngs)
+        self.kv = nnx.Linear(width, 2 * width, dtype=dtype, rngs=rngs)
+        self.out = nnx.Linear(width, width, dtype=dtype, rngs=rngs)
+        self.norm = layer_norm(spec, execution, rngs)
+        self.mlp = Perceptron(spec, dtype, rngs=rngs)
+
+    def __call__(self, x_BxLxD: jax.Array) -> jax.Array:
+        """(B, D)."""
+        B, L, D = x_BxLxD.shape
+        H, Dh = self.num_heads, D // self.num_heads
+        q_1xD = self.q(self.query[...].astype(x_BxLxD.dtype))
+        q_Bx1xHxDh = jnp.broadcast_to(q_1xD.reshape(1, 1, H, Dh), (B, 1, H, Dh))
+        kv = self.kv(x_BxLxD).reshape(B, L, 2, H, Dh)
+        pooled = attend(q_Bx1xHxDh, kv[:, :, 0], kv[:, :, 1], self.execution)
+        pooled_BxD = self.out(pooled.reshape(B, D))
+        return pooled_BxD + self.mlp(self.norm(pooled_BxD))
 
 
 class ResidualBlock(nnx.Module):
