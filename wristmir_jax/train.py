@@ -34,6 +34,7 @@ def main() -> None:
         _PROCESS_ID.value,
         _CONFIG.value.recovery.stall_seconds,
     )
+    distributed.keep_compiled_programs(_WORKDIR.value)
     loop.train(_CONFIG.value, _WORKDIR.value)
 
 

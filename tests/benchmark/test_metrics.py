@@ -6,12 +6,12 @@ from scipy.stats import hypergeom
 
 from wristmir_jax.benchmark.metrics import (
     CaptionGallery,
-    best_positive_ranks,
     chance_of_a_hit,
     commonest_captions,
     image_to_text,
     text_to_image,
 )
+from wristmir_jax.learning.ranks import best_positive_ranks
 
 
 def naive_rank(scores: np.ndarray, positive: np.ndarray) -> int:

@@ -1,5 +1,6 @@
 """Batches: what the step is given, and the same for any number of processes and after a resume."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -46,13 +47,16 @@ def tokenizer():
     return train_tokenizer([f"caption {i} again the radius ulna" for i in range(10)], 200)
 
 
-def batches(tokenizer, *, steps=6, batch_size=8, source=None, **arguments):
+SHAPES = TextShapes(10, 6, (0.5, 1.0))
+
+
+def batches(tokenizer, *, steps=6, batch_size=8, source=None, shapes=SHAPES, **arguments):
     order = RecordOrder(np.ones(NUM_RECORDS), steps * batch_size, seed=3)
     return training_batches(
         source or MemorySource(),
         order,
         tokenizer,
-        TextShapes(10, 6, (0.5, 1.0)),
+        shapes,
         batch_size=batch_size,
         seed=7,
         **arguments,
@@ -138,3 +142,40 @@ def test_no_regions_give_empty_arrays(tokenizer):
     assert batch["region_group"].shape == (8, 0, 2)
     assert batch["region_text_index"].shape == (8, 0)
     assert batch["region_token"].shape == (0, 6)
+
+
+def captions_of(batch, num_shards):
+    """For each record and region the tokens that its index leads to, of equal length."""
+    found = []
+    for level in ("global", "region"):
+        token, index = batch[f"{level}_token"], batch[f"{level}_text_index"]
+        rows = len(token) // num_shards
+        shard = np.arange(len(index)) // (len(index) // num_shards)
+        at = index + (shard * rows).reshape(-1, *[1] * (index.ndim - 1))
+        tokens = np.where((index >= 0)[..., None], token[at], 0)
+        found.append(np.pad(tokens, [(0, 0)] * index.ndim + [(0, 40 - tokens.shape[-1])]))
+    return found
+
+
+@pytest.mark.parametrize("num_shards", [2, 4])
+def test_each_device_has_the_captions_of_its_records(tokenizer, num_shards):
+    shapes = dataclasses.replace(SHAPES, num_shards=num_shards, multiple_of=2)
+    for whole, parted in zip(batches(tokenizer), batches(tokenizer, shapes=shapes), strict=True):
+        assert len(parted["global_token"]) % (2 * num_shards) == 0
+        for ours, theirs in zip(
+            captions_of(whole, 1), captions_of(parted, num_shards), strict=True
+        ):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_captions_are_cut_to_the_length_that_a_batch_needs(tokenizer):
+    long = dataclasses.replace(SHAPES, global_length=40)
+    shapes = dataclasses.replace(long, length_fractions=(0.1, 0.5, 1.0))
+    lengths = set()
+    for whole, cut in zip(
+        batches(tokenizer, shapes=long), batches(tokenizer, shapes=shapes), strict=True
+    ):
+        lengths.add(cut["global_token"].shape[1])
+        for ours, theirs in zip(captions_of(whole, 1), captions_of(cut, 1), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    assert lengths == {20}

@@ -1,13 +1,16 @@
 """The training step as a whole, on batches that a data set of another kind would give."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from tests.learning.tiny import SHAPES, random_batch, tiny_config
+from wristmir_jax.learning import config as configs
 from wristmir_jax.learning.sharding import make_mesh, place_batch
-from wristmir_jax.learning.state import plan_state
-from wristmir_jax.learning.step import make_train_step
+from wristmir_jax.learning.state import make_model, plan_state
+from wristmir_jax.learning.step import batch_loss, make_train_step
+from wristmir_jax.models import parameters
 
 
 @pytest.mark.parametrize("num_regions", [0, 1])
@@ -69,3 +72,77 @@ def test_an_image_that_a_batch_holds_twice_is_no_negative_of_itself():
     batch["image"][:] = batch["image"][0]
     batch["crops"][:] = batch["crops"][0]
     assert _image_loss(batch)["image_loss"] == pytest.approx(0, abs=1e-5)
+
+
+def _gradients(batch, **model):
+    config = tiny_config()
+    config.model.global_tower = configs.vit(8, 32, 3, 2)
+    config.model.text_tower = configs.text(32, 3, 2)
+    config.model.update(model)
+    mesh = make_mesh()
+    graph, _, init = plan_state(config, mesh, **SHAPES)
+
+    @jax.jit
+    def of(params):
+        def loss(params):
+            model = parameters.merge(graph, params)
+            return batch_loss(model, batch, jax.random.key(0), config, mesh)[0]
+
+        return jax.value_and_grad(loss)(params)
+
+    return of(init().parameters)
+
+
+@pytest.fixture(scope="module")
+def batch_of_16():
+    return place_batch(random_batch(16), make_mesh())
+
+
+@pytest.fixture(scope="module")
+def written_out(batch_of_16):
+    """Loss and gradients of towers whose layers are written out and keep everything."""
+    return _gradients(batch_of_16)
+
+
+@pytest.mark.parametrize(("remat", "unroll_layers"), [("none", 0), ("dots", 4), ("full", 0)])
+def test_how_the_layers_are_computed_changes_no_gradient(
+    remat, unroll_layers, batch_of_16, written_out
+):
+    loss, gradients = _gradients(batch_of_16, remat=remat, unroll_layers=unroll_layers)
+    assert float(loss) == pytest.approx(float(written_out[0]), abs=1e-5)
+    for name, value in written_out[1].items():
+        np.testing.assert_allclose(gradients[name], value, atol=1e-5, err_msg=name)
+
+
+def test_frozen_layers_get_no_gradient_and_the_others_the_same(batch_of_16, written_out):
+    batch, expected = batch_of_16, written_out[1]
+    _, gradients = _gradients(batch, global_tower=configs.vit(8, 32, 3, 2, frozen_layers=2))
+    name = "global_tower/blocks/layers/mlp/up/kernel"
+    assert (gradients[name][:2] == 0).all()
+    np.testing.assert_allclose(gradients[name][2], expected[name][2], atol=1e-6)
+    assert (gradients["global_tower/patch/kernel"] == 0).all()
+    assert (jnp.abs(gradients["text_tower/position"]) > 0).any()
+
+
+def test_dropped_patches_change_from_step_to_step_and_are_not_looked_at():
+    image = jax.random.uniform(jax.random.key(1), (2, 32, 32))
+    config = tiny_config()
+    model = make_model(config, **SHAPES)
+    kept = jnp.array([[0, 5, 6], [1, 2, 15]], jnp.int32)
+    seen = model.global_features(image, kept)
+    # The first patch of the first image is looked at, the second is not.
+    assert (model.global_features(image.at[0, 0, 0].set(9.0), kept)[0] != seen[0]).any()
+    np.testing.assert_array_equal(model.global_features(image.at[0, 0, 9].set(9.0), kept), seen)
+    everything = jnp.tile(jnp.arange(16, dtype=jnp.int32), (2, 1))
+    np.testing.assert_allclose(
+        model.global_features(image, everything), model.global_features(image), atol=1e-5
+    )
+    config.model.patch_drop = 0.75
+    mesh = make_mesh()
+    graph, _, init = plan_state(config, mesh, **SHAPES)
+    batch = place_batch(random_batch(16), mesh)
+    losses = {
+        float(batch_loss(parameters.merge(graph, init().parameters), batch, key, config, mesh)[0])
+        for key in jax.random.split(jax.random.key(0))
+    }
+    assert len(losses) == 2

@@ -65,3 +65,20 @@ def test_a_folder_without_a_tokenizer_is_refused(tmp_path, content):
         (tmp_path / "tokenizer.json").write_text(content)
     with pytest.raises(UserError, match=r"tokenizer\.json"):
         CaptionTokenizer.load(tmp_path)
+
+
+def test_what_ends_a_caption_is_not_cut_off():
+    tokenizer = train_tokenizer(CAPTIONS, 300)
+    whole = tokenizer.encode([CAPTIONS[0]], 40)[0]
+    end = whole[whole != PAD_ID][-1]
+    cut = tokenizer.encode([CAPTIONS[0]], 5)[0]
+    assert cut[-1] == end
+    assert (cut[:4] == whole[:4]).all()
+
+
+def test_short_captions_are_filled_with_the_padding_token(tmp_path):
+    (tmp_path / "tokenizer.json").write_text(train_tokenizer(CAPTIONS, 300).to_json())
+    filled = CaptionTokenizer.load(tmp_path, pad_id=7).encode(["No fracture."], 20)[0]
+    assert filled[-1] == 7
+    with pytest.raises(UserError, match=r"no token 9999"):
+        CaptionTokenizer.load(tmp_path, pad_id=9999)

@@ -199,7 +199,7 @@ class _Collate:
             zip(np.split(index, len(shards)), distinct, strict=True)
         ):
             row = {text: position for position, text in enumerate(captions)} | {"": -1}
-            rows.flat = [row[text] for text in shards[shard].flat]
+            rows[...] = np.reshape([row[text] for text in shards[shard].flat], rows.shape)
             if captions:
                 token_SxTxL[shard, : len(captions)] = self.tokenizer.encode(captions, length)
         token_TxL = token_SxTxL.reshape(-1, length)

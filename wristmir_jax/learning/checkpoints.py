@@ -27,6 +27,22 @@ class DamagedCheckpointError(UserError):
     """A checkpoint cannot be read, or does not hold what was saved."""
 
 
+@dataclasses.dataclass
+class _Preserved(checkpoint_managers.preservation_policy.PreservationPolicy):
+    """The newest checkpoints, and the best one."""
+
+    keep: int
+    best_step: int | None = None
+
+    def should_preserve(self, checkpoints: Any, *, context: Any) -> list[bool]:
+        del context
+        newest = len(checkpoints) - self.keep
+        return [
+            position >= newest or info.step == self.best_step
+            for position, info in enumerate(checkpoints)
+        ]
+
+
 @dataclasses.dataclass(frozen=True)
 class Origin:
     """Which run wrote a checkpoint.
@@ -55,10 +71,11 @@ class Checkpoints:
         folder = epath.Path(workdir) / FOLDER
         # Orbax takes absolute paths only.
         self._folder = folder if "://" in str(folder) else folder.absolute()
+        self._preserved = _Preserved(keep)
         self._manager = ocp.CheckpointManager(
             self._folder,
             options=ocp.CheckpointManagerOptions(
-                preservation_policy=checkpoint_managers.preservation_policy.LatestN(keep),
+                preservation_policy=self._preserved,
                 enable_async_checkpointing=True,
             ),
         )
@@ -77,8 +94,29 @@ class Checkpoints:
         """Return once everything is written."""
         self._manager.wait_until_finished()
 
-    def save(self, step: int, state: Any, iterator: grain.DatasetIterator, origin: Origin) -> None:
-        """Start writing the checkpoint of `step`; returns once the arrays are copied."""
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """All that there are checkpoints of, in order."""
+        return tuple(sorted(self._manager.all_steps()))
+
+    def save(
+        self,
+        step: int,
+        state: Any,
+        iterator: grain.DatasetIterator,
+        origin: Origin,
+        best_step: int | None = None,
+    ) -> None:
+        """Start writing the checkpoint of `step`; returns once the arrays are copied.
+
+        Args:
+            step: of the run.
+            state: on the devices.
+            iterator: of the loader.
+            origin: of the run.
+            best_step: whose checkpoint is kept beside the newest ones.
+        """
+        self._preserved.best_step = best_step
         about = dataclasses.asdict(origin) | {"checksums": checksums(state)}
         self._manager.save(
             step,

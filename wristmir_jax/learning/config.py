@@ -8,6 +8,7 @@ from typing import Any
 import ml_collections
 
 from wristmir_jax.errors import UserError
+from wristmir_jax.learning.layer_rates import TOWERS
 from wristmir_jax.models.layers import ACTIVATIONS
 from wristmir_jax.models.specs import TextSpec, VisionSpec
 from wristmir_jax.models.stack import REMAT_POLICIES
@@ -64,11 +65,13 @@ def base() -> ml_collections.ConfigDict:
 
     config.loader = _loader()
     config.model = _model()
+    config.pretrained = _pretrained()
     config.tokenizer = _tokenizer()
     config.loss = _loss()
     config.augment = _augment()
     config.optimizer = _optimizer()
     config.mesh = _mesh()
+    config.validation = _validation()
     config.recovery = _recovery()
     return config
 
@@ -115,9 +118,22 @@ def _model() -> ml_collections.ConfigDict:
     return config
 
 
+def _pretrained() -> ml_collections.ConfigDict:
+    config = ml_collections.ConfigDict()
+    # Folders in Hugging Face, timm or open_clip layout that the towers start from; empty starts at
+    # random. One folder may serve several towers.
+    config.global_tower = ""
+    config.local_tower = ""
+    config.text_tower = ""
+    # Regular expressions of names in these files that may stay unused or be missing.
+    config.ignore = ()
+    return config
+
+
 def _tokenizer() -> ml_collections.ConfigDict:
     config = ml_collections.ConfigDict()
-    # Folder with a tokenizer.json; empty trains one on the captions of the data set.
+    # Folder with a tokenizer.json; empty takes that of config.pretrained.text_tower, or trains one
+    # on the captions of the data set.
     config.folder = ""
     config.vocab_size = 2048
     return config
@@ -164,6 +180,9 @@ def _optimizer() -> ml_collections.ConfigDict:
     config.weight_decay = 0.05
     config.beta2 = 0.98
     config.clip_norm = 1.0
+    # Each transformer layer learns so many times as fast as the one above it; 1 for all alike.
+    # `frozen_layers` of a tower keeps its lowest layers as they are.
+    config.layer_decay = 1.0
     # Decay of the average of the parameters that is exported.
     config.ema_decay = 0.99
     return config
@@ -173,6 +192,16 @@ def _mesh() -> ml_collections.ConfigDict:
     config = ml_collections.ConfigDict()
     # Devices that share one copy of the parameters.
     config.fsdp = 1
+    return config
+
+
+def _validation() -> ml_collections.ConfigDict:
+    config = ml_collections.ConfigDict()
+    # Records of the validation split on which recall is measured at every checkpoint, spread over
+    # the split; the checkpoint of the highest one is kept and exported. 0 leaves it out.
+    config.max_records = 0
+    # The run ends after so many checkpoints without a higher recall; 0 for never.
+    config.patience = 0
     return config
 
 
@@ -195,7 +224,6 @@ _CHOICES = {
     "model.remat": tuple(REMAT_POLICIES),
     "model.attention": ("auto", "xla", "cudnn"),
 }
-TOWERS = ("global_tower", "local_tower", "text_tower")
 
 
 def validate(config: ml_collections.ConfigDict) -> None:
@@ -224,10 +252,19 @@ def validate(config: ml_collections.ConfigDict) -> None:
     for tower in TOWERS:
         _validate_tower(config, tower)
     _validate_loss(config.loss)
+    if not 0 < config.optimizer.layer_decay <= 1:
+        raise UserError(
+            f"config.optimizer.layer_decay={config.optimizer.layer_decay}: must lie in (0, 1]"
+        )
     if not 0 <= config.optimizer.ema_decay < 1:
         raise UserError(
             f"config.optimizer.ema_decay={config.optimizer.ema_decay}: must be in [0, 1)"
         )
+    for key, value in config.validation.items():
+        if value < 0:
+            raise UserError(f"config.validation.{key}={value}: must be 0 or more")
+    if config.validation.patience and not config.validation.max_records:
+        raise UserError("config.validation.patience needs config.validation.max_records above 0")
     _validate_recovery(config.recovery)
 
 
@@ -308,7 +345,7 @@ def _validate_recovery(recovery: ml_collections.ConfigDict) -> None:
 # model nor the data; the way in which a step is computed changes its rounding.
 _MAY_CHANGE = (
     *("dataset", "total_steps", "checkpoint_every_steps", "keep_checkpoints", "log_every_steps"),
-    *("recovery.", "mesh.", "micro_batches", "loss.tile", "loader.num_workers"),
+    *("validation.", "recovery.", "mesh.", "micro_batches", "loss.tile", "loader.num_workers"),
     *("loader.buffer_size", "model.remat", "model.unroll_layers", "model.attention"),
 )
 

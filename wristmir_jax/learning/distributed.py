@@ -3,8 +3,11 @@
 import math
 
 import jax
+from etils import epath
 
 from wristmir_jax.errors import UserError
+
+_CACHE_FOLDER = "compiled"
 
 
 def initialize(
@@ -39,3 +42,12 @@ def initialize(
         process_id,
         heartbeat_timeout_seconds=heartbeat_timeout,
     )
+
+
+def keep_compiled_programs(workdir: epath.PathLike) -> None:
+    """Keep compiled programs in the run's folder, so that a resumed run starts at once.
+
+    JAX_COMPILATION_CACHE_DIR names another folder. Call it before anything is compiled.
+    """
+    if not jax.config.values["jax_compilation_cache_dir"]:
+        jax.config.update("jax_compilation_cache_dir", str(epath.Path(workdir) / _CACHE_FOLDER))

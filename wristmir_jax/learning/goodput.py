@@ -4,8 +4,9 @@ import contextlib
 import time
 from collections.abc import Iterator
 
-START, STEPS, INPUT, CHECKPOINTS = "start", "steps", "input", "checkpoints"
-_KINDS = (STEPS, INPUT, CHECKPOINTS, START)
+START, STEPS, INPUT = "start", "steps", "input"
+CHECKPOINTS, VALIDATION = "checkpoints", "validation"
+_KINDS = (STEPS, INPUT, CHECKPOINTS, VALIDATION, START)
 
 
 class Goodput:

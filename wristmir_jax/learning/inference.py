@@ -17,6 +17,7 @@ from wristmir_jax.learning.augment import to_tower_frame
 from wristmir_jax.learning.checkpoints import Checkpoints, has_checkpoint
 from wristmir_jax.learning.sharding import BATCH_SPEC, make_mesh
 from wristmir_jax.learning.state import plan_state
+from wristmir_jax.learning.validation import best_step
 from wristmir_jax.models import parameters
 from wristmir_jax.models.dual_encoder import GLOBAL_LEVEL, REGION_LEVEL
 from wristmir_jax.models.tokenizer import CaptionTokenizer
@@ -143,7 +144,7 @@ class Embedder:
 
 
 def load_embedder(workdir: epath.PathLike, batch_size: int = 64) -> Embedder:
-    """The embedder of the newest checkpoint of a run.
+    """The embedder of the best checkpoint of a run that was validated, else of its newest.
 
     Raises:
         UserError: no run or no checkpoint in `workdir`, or a checkpoint of another architecture.
@@ -163,7 +164,8 @@ def load_embedder(workdir: epath.PathLike, batch_size: int = 64) -> Embedder:
         vocab_size=tokenizer.vocab_size,
     )
     with Checkpoints(workdir) as checkpoints:
-        step = checkpoints.latest_step
+        best, newest = best_step(workdir), checkpoints.latest_step
+        step = best if best in checkpoints.steps else newest
         assert step is not None
         params = checkpoints.restore(step, plan).average
     lengths = (config.model.global_text_length, config.model.region_text_length)

@@ -24,13 +24,15 @@ from wristmir_jax.errors import UserError
 from wristmir_jax.learning import config as configs
 from wristmir_jax.learning import workdir as workdirs
 from wristmir_jax.learning.checkpoints import Checkpoints
-from wristmir_jax.learning.goodput import CHECKPOINTS, INPUT, STEPS, Goodput
+from wristmir_jax.learning.goodput import CHECKPOINTS, INPUT, STEPS, VALIDATION, Goodput
 from wristmir_jax.learning.messages import tell
+from wristmir_jax.learning.programs import Programs
 from wristmir_jax.learning.resume import Resumed, resume
 from wristmir_jax.learning.sharding import make_mesh, place_batch
 from wristmir_jax.learning.state import TrainState, plan_state
 from wristmir_jax.learning.step import Metrics, make_train_step
 from wristmir_jax.learning.stopping import StopRequest, stopped
+from wristmir_jax.learning.validation import Validation
 from wristmir_jax.learning.watch import IN_CHECKPOINT, IN_INPUT, IN_STEP, Watch
 from wristmir_jax.models.tokenizer import CaptionTokenizer, train_tokenizer
 
@@ -87,7 +89,21 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
             donate_argnums=0,
             out_shardings=(shardings, NamedSharding(mesh, P())),
         )
-        run = _Run(config, workdir, mesh, train_step, checkpoints, watch, stop_request, goodput)
+        validation = Validation(config, workdir, dataset, tokenizer, graph, mesh, resumed.step)
+        if validation.exhausted:
+            tell(f"nothing to do: {validation.verdict()}")
+            return
+        run = _Run(
+            config,
+            workdir,
+            mesh,
+            Programs(train_step),
+            checkpoints,
+            validation,
+            watch,
+            stop_request,
+            goodput,
+        )
         try:
             run(resumed, init() if resumed.state is None else resumed.state)
         except jax.errors.JaxRuntimeError as error:
@@ -113,8 +129,9 @@ class _Run:
     config: ml_collections.ConfigDict
     workdir: epath.Path
     mesh: Mesh
-    train_step: Any
+    train_step: Programs
     checkpoints: Checkpoints
+    validation: Validation
     watch: Watch
     stop_request: StopRequest
     goodput: Goodput
@@ -141,16 +158,21 @@ class _Run:
                 if stop or step % config.checkpoint_every_steps == 0 or step == config.total_steps:
                     self._save(step, state, resumed, reporter)
                     saved_step = step
-                if stop:
+                    if not stop:
+                        self._validate(step, state)
+                if stop or self.validation.exhausted:
                     break
             with self.goodput.spent_in(CHECKPOINTS):
                 self.checkpoints.wait()
         finally:
             reporter.close()
+            self.validation.close()
             # Ends the loader's workers and gives their shared memory back.
             resumed.iterator.close()
         tell(self.goodput.summary())
-        if saved_step < config.total_steps:
+        if self.validation.exhausted:
+            tell(self.validation.verdict())
+        elif saved_step < config.total_steps:
             raise stopped(reporter.stop_request, saved_step)
 
     def _save(self, step: int, state: TrainState, resumed: Resumed, reporter: "_Reporter") -> None:
@@ -159,7 +181,15 @@ class _Run:
             reporter.flush()
         self.watch.progress(step, IN_CHECKPOINT)
         with self.goodput.spent_in(CHECKPOINTS):
-            self.checkpoints.save(step, state, resumed.iterator, resumed.origin)
+            self.checkpoints.save(
+                step, state, resumed.iterator, resumed.origin, self.validation.best_step
+            )
+
+    def _validate(self, step: int, state: TrainState) -> None:
+        if not self.validation.active:
+            return
+        with self.goodput.spent_in(VALIDATION):
+            self.validation(step, state.average, lambda: self.watch.progress(step, IN_STEP))
 
 
 def _next(iterator: Any, mesh: Mesh) -> tuple[dict[str, jax.Array], np.ndarray]:

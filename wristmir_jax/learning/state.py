@@ -11,6 +11,7 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh
 
+from wristmir_jax.learning import layer_rates
 from wristmir_jax.learning.sharding import state_shardings
 from wristmir_jax.models import parameters
 from wristmir_jax.models.dual_encoder import DualEncoder
@@ -50,13 +51,14 @@ def learning_rate(config: ml_collections.ConfigDict) -> optax.Schedule:
 def make_optimizer(config: ml_collections.ConfigDict) -> optax.GradientTransformation:
     """AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) with global-norm clipping.
 
-    Matrices and kernels decay; gains, biases, positions and temperatures do not.
+    Matrices and kernels decay; gains, biases, positions and temperatures do not. Where
+    `optimizer.layer_decay` or a tower's `frozen_layers` say so, each layer has its own rate.
     """
 
     def decays(params: Parameters) -> dict[str, bool]:
         return {name: name.endswith(("kernel", "embedding")) for name in params}
 
-    return optax.chain(
+    steps = [
         optax.clip_by_global_norm(config.optimizer.clip_norm),
         optax.adamw(
             learning_rate(config),
@@ -64,7 +66,21 @@ def make_optimizer(config: ml_collections.ConfigDict) -> optax.GradientTransform
             weight_decay=config.optimizer.weight_decay,
             mask=decays,
         ),
-    )
+    ]
+    if layer_rates.differ(config):
+        steps.append(_at_layer_rates(config))
+    return optax.chain(*steps)
+
+
+def _at_layer_rates(config: ml_collections.ConfigDict) -> optax.GradientTransformation:
+    def scale(updates: Any, params: Any = None) -> Any:
+        del params
+        return {
+            name: update * layer_rates.of(name, update.ndim, config)
+            for name, update in updates.items()
+        }
+
+    return optax.stateless(scale)
 
 
 def make_model(

@@ -14,6 +14,7 @@ from wristmir_jax.models.tokenizer import PAD_ID, TOKENIZER_FILE, CaptionTokeniz
 CONFIG_FILE = "config.json"
 DATASET_FILE = "dataset.json"
 METRICS_FILE = "metrics.jsonl"
+VALIDATION_FILE = "validation.jsonl"
 
 
 def write_text(path: epath.Path, text: str) -> None:

@@ -1,6 +1,7 @@
 """Blocks that the towers share."""
 
 import functools
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -59,7 +60,9 @@ def attend(
     )
 
 
-def _attention(execution: Execution, q_BxLxHxDh: jax.Array, masked: bool) -> str | None:
+def _attention(
+    execution: Execution, q_BxLxHxDh: jax.Array, masked: bool
+) -> Literal["xla", "cudnn"]:
     if execution.attention != "auto":
         return execution.attention
     head_width = q_BxLxHxDh.shape[-1]

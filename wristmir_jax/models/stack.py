@@ -6,7 +6,7 @@ one, and optimiser, sharding and checkpoints see a dozen arrays instead of hundr
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -39,7 +39,7 @@ class Execution:
     dtype: Any = jnp.float32
     remat: str = "none"
     unroll_layers: int = 4
-    attention: str = "auto"
+    attention: Literal["auto", "xla", "cudnn"] = "auto"
 
 
 def stacked(blocks: list[Block]) -> Block:
