@@ -1,7 +1,6 @@
 """The training loop."""
 
 import dataclasses
-import itertools
 import math
 import sys
 import time
@@ -18,13 +17,13 @@ from tensorboard.summary import Writer
 from tqdm import tqdm
 
 from wristmir_jax.data.dataset import Dataset
-from wristmir_jax.data.pipeline import RECORD_INDEX, Batch, TextShapes, training_batches
-from wristmir_jax.data.sampler import RecordOrder, status_weights
+from wristmir_jax.data.pipeline import RECORD_INDEX, Batch
 from wristmir_jax.errors import UserError
 from wristmir_jax.learning import config as configs
 from wristmir_jax.learning import workdir as workdirs
 from wristmir_jax.learning.checkpoints import Checkpoints
 from wristmir_jax.learning.goodput import CHECKPOINTS, INPUT, STEPS, VALIDATION, Goodput
+from wristmir_jax.learning.inputs import make_batches, make_tokenizer
 from wristmir_jax.learning.messages import tell
 from wristmir_jax.learning.programs import Programs
 from wristmir_jax.learning.resume import Resumed, resume
@@ -34,10 +33,7 @@ from wristmir_jax.learning.step import Metrics, make_train_step
 from wristmir_jax.learning.stopping import StopRequest, stopped
 from wristmir_jax.learning.validation import Validation
 from wristmir_jax.learning.watch import IN_CHECKPOINT, IN_INPUT, IN_STEP, Watch
-from wristmir_jax.models.tokenizer import CaptionTokenizer, train_tokenizer
 
-# Enough to meet every word of generated captions; reading more only takes time.
-_TOKENIZER_RECORDS = 20_000
 # Key of the step's metrics that is no metric.
 _STOP_REQUEST = "stop_request"
 
@@ -56,12 +52,14 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
     goodput = Goodput()
     workdir = epath.Path(workdir)
     configs.validate(config)
-    if (workdir / workdirs.CONFIG_FILE).exists():
+    begun = (workdir / workdirs.CONFIG_FILE).exists()
+    if begun:
         configs.check_resumable(workdirs.read_config(workdir), config)
     dataset = Dataset(config.dataset)
     mesh = make_mesh(config.mesh.fsdp)
     configs.check_batch_size(config, mesh.size)
-    tokenizer = _tokenizer(config, workdir, dataset)
+    # Precedence: the run's own, then a given one, then a new one.
+    tokenizer = workdirs.read_tokenizer(workdir) if begun else make_tokenizer(config, dataset)
     if jax.process_index() == 0:
         workdirs.prepare(workdir, config, dataset.info, tokenizer)
     graph, plan, init = plan_state(
@@ -78,7 +76,7 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
         StopRequest() as stop_request,
     ):
         resumed = resume(
-            checkpoints, plan, lambda first: _batches(config, dataset, tokenizer, first)
+            checkpoints, plan, lambda first: make_batches(config, dataset, tokenizer, first)
         )
         if resumed.step >= config.total_steps:
             tell(f"nothing to do: step {resumed.step} of {config.total_steps} is reached")
@@ -274,55 +272,3 @@ class _Reporter:
 def _shorten(records: np.ndarray) -> str:
     shown = ", ".join(map(str, records[:8]))
     return shown + (f" and {len(records) - 8} more" if len(records) > 8 else "")
-
-
-def _tokenizer(
-    config: ml_collections.ConfigDict, workdir: epath.Path, dataset: Dataset
-) -> CaptionTokenizer:
-    # Precedence: the run's own, then a given one, then a new one.
-    if (workdir / workdirs.CONFIG_FILE).exists():
-        return workdirs.read_tokenizer(workdir)
-    if config.tokenizer.folder:
-        return CaptionTokenizer.load(config.tokenizer.folder, config.model.text_tower.pad_id)
-    source = dataset.source(config.split)
-    every = max(1, math.ceil(len(source) / _TOKENIZER_RECORDS))
-    captions = itertools.chain.from_iterable(
-        (*record["caption_phrasings"], *record["region_caption_phrasings"])
-        for record in (source[index] for index in range(0, len(source), every))
-    )
-    return train_tokenizer(filter(None, captions), config.tokenizer.vocab_size)
-
-
-def _batches(
-    config: ml_collections.ConfigDict,
-    dataset: Dataset,
-    tokenizer: CaptionTokenizer,
-    first_step: int,
-) -> Any:
-    index = dataset.index(config.split)
-    num_regions = len(dataset.info.regions)
-
-    def column(name: str) -> np.ndarray:
-        return np.array(index[name].to_pylist(), np.uint8).reshape(len(index), num_regions)
-
-    weights = status_weights(column("region_status"), column("crop_present"), config.loader.balance)
-    return training_batches(
-        dataset.source(config.split),
-        RecordOrder(weights, config.total_steps * config.batch_size, config.seed),
-        tokenizer,
-        TextShapes(
-            config.model.global_text_length,
-            config.model.region_text_length,
-            capacity_fractions=tuple(config.loader.text_capacities),
-            length_fractions=tuple(config.loader.text_lengths),
-            num_shards=jax.local_device_count(),
-            multiple_of=config.micro_batches,
-        ),
-        batch_size=config.batch_size,
-        seed=config.seed,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-        first_step=first_step,
-        num_workers=config.loader.num_workers,
-        buffer_size=config.loader.buffer_size,
-    )
