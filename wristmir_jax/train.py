@@ -1,7 +1,7 @@
 """Train the dual encoder on a prepared data set; run again to resume."""
 
 from absl import flags
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from wristmir_jax import cli
 from wristmir_jax.errors import UserError
@@ -21,9 +21,22 @@ _NUM_PROCESSES = flags.DEFINE_integer("num_processes", 0, "With --coordinator_ad
 _PROCESS_ID = flags.DEFINE_integer("process_id", -1, "With --coordinator_address=host:port.")
 
 
+_DRY_RUN = flags.DEFINE_bool(
+    "dry_run", False, "Compile the step for --topology, print what it takes, and end."
+)
+_TOPOLOGY = flags.DEFINE_string(
+    "topology", "", "With --dry_run: a TPU slice such as v5e:8x8, or cpu:8 for fake devices."
+)
+
+
 def main() -> None:
     if _CONFIG.value is None:
         raise UserError("--config is missing: give a recipe, such as --config=configs/demo.py")
+    if _DRY_RUN.value:
+        _dry_run(_CONFIG.value)
+        return
+    if _TOPOLOGY.value:
+        raise UserError(f"--topology={_TOPOLOGY.value} goes with --dry_run")
     if not _WORKDIR.value:
         raise UserError("--workdir is missing: give a folder for checkpoints and metrics")
     from wristmir_jax.learning import distributed, loop
@@ -36,6 +49,14 @@ def main() -> None:
     )
     distributed.keep_compiled_programs(_WORKDIR.value)
     loop.train(_CONFIG.value, _WORKDIR.value)
+
+
+def _dry_run(config: ConfigDict) -> None:
+    if not _TOPOLOGY.value:
+        raise UserError("--dry_run needs --topology, such as v5e:8x8 or cpu:8")
+    from wristmir_jax.learning import dry_run
+
+    dry_run.main(config, _TOPOLOGY.value)
 
 
 if __name__ == "__main__":

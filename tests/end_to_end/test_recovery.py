@@ -137,7 +137,7 @@ def test_goodput_is_told_at_the_end(dataset, tmp_path):
     line = done.stderr.splitlines()[-1]
     match = re.fullmatch(
         r"goodput ([\d.]+) % of ([\d.]+) s: steps ([\d.]+) s, input ([\d.]+) s, "
-        r"checkpoints ([\d.]+) s, start ([\d.]+) s, other ([\d.]+) s",
+        r"checkpoints ([\d.]+) s, validation ([\d.]+) s, start ([\d.]+) s, other ([\d.]+) s",
         line,
     )
     assert match, line

@@ -81,6 +81,10 @@ def test_a_convolutional_tower_learns_at_one_rate():
         ("validation.patience", 2, "max_records"),
         ("validation.max_records", -1, "max_records=-1"),
         ("loader.text_lengths", (0.5,), r"config.loader.text_lengths=\(0.5,\)"),
+        ("loader.hard_negatives", 1.0, r"hard_negatives=1\.0: must be in \[0, 1\)"),
+        ("loader.hard_negatives", 0.01, "makes 0 of config.batch_size=8 records hard negatives"),
+        ("loader.hard_negatives", 0.99, "makes 8 of config.batch_size=8 records hard negatives"),
+        ("loader.hard_negatives", 0.5, "needs config.loader.hard_negatives_from"),
         ("model.global_tower.pooling", "class", "num_prefix_tokens=0: pooling=class needs one"),
         ("model.global_tower.pooling", "median", "pooling=median: choose mean or class"),
         ("model.global_tower.num_heads", 5, "width=32 is not a multiple of num_heads=5"),
@@ -94,3 +98,11 @@ def test_values_that_would_fail_late_are_refused_early(key, value, message):
     config.update_from_flattened_dict({key: value})
     with pytest.raises(UserError, match=message):
         configs.validate(config)
+
+
+@pytest.mark.parametrize("key", ["hard_negatives", "hard_negatives_from"])
+def test_a_run_is_not_continued_with_other_negatives(key):
+    before, after = tiny_config(), tiny_config()
+    after.loader[key] = {"hard_negatives": 0.5, "hard_negatives_from": "elsewhere"}[key]
+    with pytest.raises(UserError, match=f"differs in loader.{key} "):
+        configs.check_resumable(before, after)

@@ -203,10 +203,12 @@ def _of_dataset(config: ml_collections.ConfigDict) -> tuple[dict[str, int], Iter
     from wristmir_jax.data.dataset import Dataset
     from wristmir_jax.data.pipeline import RECORD_INDEX
     from wristmir_jax.learning import inputs
+    from wristmir_jax.learning.record_order import record_order
 
     dataset = Dataset(config.dataset)
     tokenizer = inputs.make_tokenizer(config, dataset)
-    batches = inputs.make_batches(config, dataset, tokenizer, 0)
+    order = record_order(config, dataset)
+    batches = inputs.make_batches(config, dataset, order, tokenizer, 0)
     info = dataset.info
     shapes = {
         "image_size": info.image_size,

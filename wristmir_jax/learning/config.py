@@ -90,6 +90,11 @@ def _loader() -> ml_collections.ConfigDict:
     config.text_lengths = (1.0,)
     # 0 draws records evenly; 1 draws each region status equally often.
     config.balance = 0.5
+    # Fraction of a batch that is drawn from the neighbours of the rest: images that an earlier
+    # model took for alike, of other patients and captions. 0 draws none.
+    config.hard_negatives = 0.0
+    # Folder that `embed --neighbours=32` wrote; the run keeps a copy of what it needs of it.
+    config.hard_negatives_from = ""
     return config
 
 
@@ -249,6 +254,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
         if value not in choices:
             raise UserError(f"config.{key}={value}: choose {' or '.join(choices)}")
     _validate_loader(config.loader)
+    _validate_hard_negatives(config)
     for tower in TOWERS:
         _validate_tower(config, tower)
     _validate_loss(config.loss)
@@ -275,6 +281,30 @@ def _validate_loader(loader: ml_collections.ConfigDict) -> None:
             raise UserError(f"config.loader.{key}={fractions}: must rise and end with 1.0")
     if not 0 <= loader.balance <= 1:
         raise UserError(f"config.loader.balance={loader.balance}: must lie in 0..1")
+
+
+def num_hard_negatives(config: ml_collections.ConfigDict) -> int:
+    """Records of a global batch that are neighbours of the others."""
+    return round(config.loader.hard_negatives * config.batch_size)
+
+
+def _validate_hard_negatives(config: ml_collections.ConfigDict) -> None:
+    fraction, folder = config.loader.hard_negatives, config.loader.hard_negatives_from
+    if not 0 <= fraction < 1:
+        raise UserError(f"config.loader.hard_negatives={fraction}: must be in [0, 1)")
+    if not fraction:
+        return
+    if not 0 < num_hard_negatives(config) < config.batch_size:
+        raise UserError(
+            f"config.loader.hard_negatives={fraction}: makes {num_hard_negatives(config)} of "
+            f"config.batch_size={config.batch_size} records hard negatives; it must be some, not "
+            "all"
+        )
+    if not folder:
+        raise UserError(
+            f"config.loader.hard_negatives={fraction} needs config.loader.hard_negatives_from, a "
+            "folder that `embed --neighbours=32` wrote"
+        )
 
 
 def _validate_loss(loss: ml_collections.ConfigDict) -> None:

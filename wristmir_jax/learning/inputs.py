@@ -6,11 +6,10 @@ import math
 import grain
 import jax
 import ml_collections
-import numpy as np
 
 from wristmir_jax.data.dataset import Dataset
 from wristmir_jax.data.pipeline import TextShapes, training_batches
-from wristmir_jax.data.sampler import RecordOrder, status_weights
+from wristmir_jax.data.sampler import RecordOrder
 from wristmir_jax.models.tokenizer import CaptionTokenizer, train_tokenizer
 
 # Enough to meet every word of generated captions; reading more only takes time.
@@ -37,20 +36,14 @@ def make_tokenizer(config: ml_collections.ConfigDict, dataset: Dataset) -> Capti
 def make_batches(
     config: ml_collections.ConfigDict,
     dataset: Dataset,
+    order: RecordOrder,
     tokenizer: CaptionTokenizer,
     first_step: int,
 ) -> grain.DatasetIterator:
     """The batches of this process that follow `first_step` steps, as `config` asks for them."""
-    index = dataset.index(config.split)
-    num_regions = len(dataset.info.regions)
-
-    def column(name: str) -> np.ndarray:
-        return np.array(index[name].to_pylist(), np.uint8).reshape(len(index), num_regions)
-
-    weights = status_weights(column("region_status"), column("crop_present"), config.loader.balance)
     return training_batches(
         dataset.source(config.split),
-        RecordOrder(weights, config.total_steps * config.batch_size, config.seed),
+        order,
         tokenizer,
         TextShapes(
             config.model.global_text_length,

@@ -22,10 +22,12 @@ from wristmir_jax.errors import UserError
 from wristmir_jax.learning import config as configs
 from wristmir_jax.learning import workdir as workdirs
 from wristmir_jax.learning.checkpoints import Checkpoints
+from wristmir_jax.learning.dry_run import Shapes, describe
 from wristmir_jax.learning.goodput import CHECKPOINTS, INPUT, STEPS, VALIDATION, Goodput
 from wristmir_jax.learning.inputs import make_batches, make_tokenizer
 from wristmir_jax.learning.messages import tell
 from wristmir_jax.learning.programs import Programs
+from wristmir_jax.learning.record_order import keep_neighbours, record_order
 from wristmir_jax.learning.resume import Resumed, resume
 from wristmir_jax.learning.sharding import make_mesh, place_batch
 from wristmir_jax.learning.state import TrainState, plan_state
@@ -60,23 +62,20 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
     configs.check_batch_size(config, mesh.size)
     # Precedence: the run's own, then a given one, then a new one.
     tokenizer = workdirs.read_tokenizer(workdir) if begun else make_tokenizer(config, dataset)
+    order = record_order(config, dataset, workdir)
     if jax.process_index() == 0:
+        keep_neighbours(config, workdir)
         workdirs.prepare(workdir, config, dataset.info, tokenizer)
-    graph, plan, init = plan_state(
-        config,
-        mesh,
-        image_size=dataset.info.image_size,
-        crop_size=dataset.info.crop_size,
-        num_regions=len(dataset.info.regions),
-        vocab_size=tokenizer.vocab_size,
-    )
+    info = dataset.info
+    shapes = Shapes(info.image_size, info.crop_size, len(info.regions), tokenizer.vocab_size)
+    graph, plan, init = plan_state(config, mesh, **dataclasses.asdict(shapes))
     with (
         Checkpoints(workdir, config.keep_checkpoints) as checkpoints,
         Watch(workdir, **config.recovery) as watch,
         StopRequest() as stop_request,
     ):
         resumed = resume(
-            checkpoints, plan, lambda first: make_batches(config, dataset, tokenizer, first)
+            checkpoints, plan, lambda first: make_batches(config, dataset, order, tokenizer, first)
         )
         if resumed.step >= config.total_steps:
             tell(f"nothing to do: step {resumed.step} of {config.total_steps} is reached")
@@ -95,7 +94,7 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
             config,
             workdir,
             mesh,
-            Programs(train_step),
+            Programs(train_step, lambda executable: tell(describe(executable, config, shapes))),
             checkpoints,
             validation,
             watch,

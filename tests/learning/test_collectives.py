@@ -1,0 +1,95 @@
+"""Collectives read from compiled programs: how often, how large, and which are not meant to be."""
+
+import pytest
+
+from tests.learning.fake_devices import run_on_eight_devices
+from wristmir_jax.learning.collectives import Collective, collectives, unexpected
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    return run_on_eight_devices("tests.learning.compiled_collectives")
+
+
+def of(found):
+    return [
+        Collective(item["kind"], tuple(map(tuple, item["shapes"])), *item["rest"]) for item in found
+    ]
+
+
+def test_a_collective_in_loops_counts_with_their_turns(compiled):
+    (gather,) = of(compiled["gather in a loop of 6 in a loop of 5"])
+    assert (gather.kind, gather.times, gather.group_size) == ("all-gather", 30, 8)
+    assert gather.shapes == ((64, 32),) and gather.num_bytes == 64 * 32 * 4
+    assert gather.sent_bytes == pytest.approx(30 * 64 * 32 * 4 * 7 / 8)
+
+
+def test_a_sum_over_devices_is_sent_there_and_back(compiled):
+    (reduce,) = of(compiled["sum"])
+    assert (reduce.kind, reduce.times, reduce.num_bytes) == ("all-reduce", 1, 128 * 4)
+    assert reduce.sent_bytes == pytest.approx(128 * 4 * 2 * 7 / 8)
+
+
+def test_what_comes_back_is_counted_and_not_what_was_sent():
+    """As TPUs write it: asynchronous, with comments, tiles and a loop of unmarked length."""
+    hlo = """HloModule step
+%condition (p: (s32[], bf16[4])) -> pred[] {
+  %constant.1 = s32[]{:T(128)} constant(12)
+  ROOT %lt = pred[]{:T(512)} compare(%i, %constant.1), direction=LT
+}
+
+%body (p: (s32[], bf16[4])) -> (s32[], bf16[4]) {
+  %g = (bf16[96,64]{1,0:T(8,128)}, /*index=1*/bf16[768,64]{1,0}) all-gather-start(%x), GROUPS
+  %d = bf16[768,64]{1,0} all-gather-done(%g)
+  %s = (f32[8], f32[8], u32[], u32[]) collective-permute-start(%y), source=0
+}
+
+ENTRY %main (a: f32[8]) -> f32[8] {
+  %w = (s32[], bf16[4]) while(%t), condition=%condition, body=%body
+  %r = (f32[768]{0}, f32[768,64]{1,0}) all-reduce(%a, %b), replica_groups=[4,16]<=[64]
+}
+""".replace("GROUPS", "replica_groups=mesh['axis_0'=4,'axis_1'=8] {'axis_1'}, dimensions={0}")
+    found = {collective.kind: collective for collective in collectives(hlo)}
+    assert found["all-gather"] == Collective("all-gather", ((768, 64),), 768 * 64 * 2, 8, 12)
+    assert found["collective-permute"] == Collective("collective-permute", ((8,),), 32, 0, 12)
+    reduce = found["all-reduce"]
+    assert (reduce.num_bytes, reduce.group_size, reduce.times) == (4 * (768 + 768 * 64), 16, 1)
+
+
+PARAMETERS = [(12, 768, 3072), (49408, 512), (12, 768)]
+
+
+def gather(*shape, kind="all-gather"):
+    num_bytes = 2
+    for length in shape:
+        num_bytes *= length
+    return Collective(kind, (shape,), num_bytes, 8, 1)
+
+
+@pytest.mark.parametrize(
+    "meant",
+    [
+        gather(12, 768, 3072),
+        gather(1, 768, 3072),
+        gather(3072, 768),
+        gather(768, 384),
+        gather(49408, 512),
+        gather(16384, 512, kind="collective-permute"),
+        gather(64, 64),
+    ],
+)
+def test_parameters_and_the_ring_of_the_loss_are_meant(meant):
+    assert unexpected([meant], PARAMETERS) == []
+
+
+@pytest.mark.parametrize(
+    "not_meant",
+    [
+        gather(16384, 512),
+        gather(16384, 16384, kind="all-reduce"),
+        gather(1024, 197, 768),
+        gather(16384, 224, 224, kind="all-to-all"),
+    ],
+)
+def test_embeddings_logits_activations_and_images_are_not(not_meant):
+    assert unexpected([gather(768, 3072), not_meant], PARAMETERS) == [not_meant]
