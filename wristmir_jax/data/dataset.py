@@ -11,6 +11,7 @@ from array_record.python import array_record_data_source
 from etils import epath
 from pydantic import ValidationError
 
+from wristmir_jax import buckets
 from wristmir_jax.data.record import INFO_FILE, RECORD_VERSION, SPLITS, DatasetInfo
 from wristmir_jax.data.schema import Decoder, Schema
 from wristmir_jax.errors import UserError
@@ -76,11 +77,12 @@ class Dataset:
         info: what it holds.
 
     Raises:
-        UserError: there is no such folder, it is no prepared data set, or its records are of
-            another version.
+        UserError: there is no such folder, it is no prepared data set, its records are of another
+            version, or it is on a bucket that is not mounted.
     """
 
     def __init__(self, directory: epath.PathLike):
+        buckets.refuse(directory, "--dataset")
         self.directory = epath.Path(directory)
         self.info = _read_info(self.directory)
 

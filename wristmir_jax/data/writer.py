@@ -18,6 +18,7 @@ import tensorflow_datasets as tfds
 from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue]
 from etils import epath
 
+from wristmir_jax import buckets
 from wristmir_jax.data.dataset import index_file
 from wristmir_jax.data.record import INFO_FILE, SPLITS, DatasetInfo, Record
 from wristmir_jax.data.schema import Schema
@@ -223,11 +224,7 @@ def dataset_writer(
         UserError: `output` is a bucket URL, or exists (unless it is to be overwritten), or nothing
             was written.
     """
-    if "://" in str(output):
-        raise UserError(
-            f"--output={output}: ArrayRecord files need a file system: mount the bucket (such as "
-            "with gcsfuse) and give the mount's path"
-        )
+    buckets.refuse(output, "--output")
     path = epath.Path(output)
     if path.exists() and not overwrite and (not path.is_dir() or any(path.iterdir())):
         raise UserError(f"{output} exists: give --overwrite to replace it, or another --output")

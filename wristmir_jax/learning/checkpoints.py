@@ -12,6 +12,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers
 
+from wristmir_jax import buckets
 from wristmir_jax.errors import UserError
 from wristmir_jax.learning import names
 from wristmir_jax.learning.checksums import checksums
@@ -68,9 +69,10 @@ class Checkpoints:
     """
 
     def __init__(self, workdir: epath.PathLike, keep: int = 1):
+        buckets.make_ready(workdir)
         folder = epath.Path(workdir) / FOLDER
         # Orbax takes absolute paths only.
-        self._folder = folder if "://" in str(folder) else folder.absolute()
+        self._folder = folder if buckets.is_bucket(folder) else folder.absolute()
         self._preserved = _Preserved(keep)
         self._manager = ocp.CheckpointManager(
             self._folder,
@@ -183,7 +185,7 @@ class Checkpoints:
             target.parent.mkdir(parents=True, exist_ok=True)
             if target.exists():
                 target.rmtree()
-            (self._folder / str(step)).rename(target)
+            buckets.move_folder(self._folder / str(step), target)
         _wait_for_all("set aside")
         self._manager.reload()
 

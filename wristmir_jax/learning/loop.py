@@ -13,7 +13,6 @@ import numpy as np
 from etils import epath
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
-from tensorboard.summary import Writer
 from tqdm import tqdm
 
 from wristmir_jax.data.dataset import Dataset
@@ -52,7 +51,7 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
         InterruptedRunError: told to stop by SIGTERM or SIGINT; what was done is saved.
     """
     goodput = Goodput()
-    workdir = epath.Path(workdir)
+    workdir = workdirs.at(workdir)
     configs.validate(config)
     begun = (workdir / workdirs.CONFIG_FILE).exists()
     if begun:
@@ -178,6 +177,7 @@ class _Run:
             reporter.flush()
         self.watch.progress(step, IN_CHECKPOINT)
         with self.goodput.spent_in(CHECKPOINTS):
+            reporter.sync()
             self.checkpoints.save(
                 step, state, resumed.iterator, resumed.origin, self.validation.best_step
             )
@@ -212,7 +212,7 @@ class _Reporter:
         self._file = self._events = None
         if jax.process_index() == 0:
             self._file = workdirs.MetricsFile(workdir / workdirs.METRICS_FILE, first_step)
-            self._events = Writer(str(workdir))
+            self._events = workdirs.EventsWriter(workdir)
         self._bar = tqdm(
             total=config.total_steps * config.batch_size,
             initial=first_step * config.batch_size,
@@ -259,6 +259,10 @@ class _Reporter:
         self._last_log = (now, step)
         for name, value in (metrics | {"exams_per_second": rate}).items():
             self._events.add_scalar(f"train/{name}", value, step)
+
+    def sync(self) -> None:
+        if self._file is not None:
+            self._file.sync()
 
     def close(self) -> None:
         self._bar.close()

@@ -120,6 +120,7 @@ class Validation:
         mean = float(np.mean(list(recalls.values()))) if recalls else 0.0
         if self._file is not None:
             self._file.write(step, {RECALL: mean} | recalls)
+            self._file.sync()
         self._take(step, mean)
         tell(f"validation after step {step}: {RECALL} {mean:.4f}, best after step {self.best_step}")
 

@@ -45,7 +45,8 @@ class Watch:
     A thread writes a heartbeat to a small file in the run's folder, which all processes share. The
     others' are read only when no step has been taken for `stall_seconds`, so a healthy run costs
     a write a heartbeat. A process that is frozen, killed or cut off writes none; one that hangs in
-    its input says so in its own.
+    its input says so in its own. Another thread looks at the time, for a write to a bucket or a
+    mounted folder can hang as well.
 
     Does nothing where there is one process. Use as a context manager.
 
@@ -69,7 +70,10 @@ class Watch:
         self._start_seconds = start_seconds
         self._active = jax.process_count() > 1
         self._end = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._beat, name="heartbeat", daemon=True),
+            threading.Thread(target=self._look, name="stall", daemon=True),
+        ]
         self._step, self._phase = 0, IN_INPUT
         self._first_step: int | None = None
         self._last_progress = time.monotonic()
@@ -77,13 +81,16 @@ class Watch:
     def __enter__(self) -> "Watch":
         if self._active:
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._thread.start()
+            for thread in self._threads:
+                thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._end.set()
         if self._active:
-            self._thread.join()
+            for thread in self._threads:
+                # No longer: it may be in a write that hangs.
+                thread.join(self._heartbeat_seconds)
 
     def progress(self, step: int, phase: str) -> None:
         """This process has done `step` steps and begins `phase`."""
@@ -96,10 +103,15 @@ class Watch:
         beat = 0
         while not self._end.is_set():
             beat += 1
+            # Clients of buckets raise what they like, and the next heartbeat may get through.
             try:
                 self._write(beat)
-            except OSError as error:
+            except Exception as error:
                 logging.warning("no heartbeat could be written: %s", error)
+            self._end.wait(self._heartbeat_seconds)
+
+    def _look(self) -> None:
+        while not self._end.is_set():
             # Steps are dispatched one ahead: only with the second is the first known to be done.
             started = self._first_step is not None and self._step >= self._first_step + 2
             limit = self._stall_seconds if started else self._start_seconds
@@ -118,19 +130,23 @@ class Watch:
 
         The main thread cannot be asked to end: it waits for the devices.
         """
-        message = f"{reason}: {self._fault()}; run the same command again to go on"
-        # Whoever looks after us shall not take us for the one at fault.
+        # Whoever looks after us shall not take us for the one at fault; the next heartbeat says so.
         self._phase = LEAVING
-        self._write(int(time.time()))
-        print(f"error: {message}", file=sys.stderr, flush=True)
+        give_up = threading.Timer(
+            _HEARTBEATS_TO_NAME * self._heartbeat_seconds,
+            lambda: self._end_process(f"{reason}: {self._folder} cannot be read"),
+        )
+        give_up.daemon = True
+        give_up.start()
+        self._end_process(f"{reason}: {self._fault()}")
+
+    def _end_process(self, message: str) -> None:
+        print(f"error: {message}; run the same command again to go on", file=sys.stderr, flush=True)
         os._exit(EXIT_TRY_AGAIN)
 
     def _fault(self) -> str:
         before = self._read()
-        for _ in range(2 * _HEARTBEATS_TO_LISTEN):
-            time.sleep(self._heartbeat_seconds / 2)
-            if threading.current_thread() is self._thread:
-                self._write(int(time.time()))
+        time.sleep(_HEARTBEATS_TO_LISTEN * self._heartbeat_seconds)
         after = self._read()
         own = jax.process_index()
         silent = [
@@ -151,7 +167,9 @@ class Watch:
         return {process: self._read_one(process) for process in range(jax.process_count())}
 
     def _read_one(self, process: int) -> _Heartbeat | None:
+        # Clients of buckets raise what they like.
         try:
             return _Heartbeat(**json.loads((self._folder / f"{process}.json").read_text()))
-        except (OSError, json.JSONDecodeError, TypeError):
+        except Exception as error:
+            logging.warning("heartbeat of process %d: %s", process, error)
             return None
