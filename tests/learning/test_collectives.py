@@ -1,5 +1,7 @@
 """Collectives read from compiled programs: how often, how large, and which are not meant to be."""
 
+import dataclasses
+
 import pytest
 
 from tests.learning.fake_devices import run_on_eight_devices
@@ -32,7 +34,7 @@ def test_a_sum_over_devices_is_sent_there_and_back(compiled):
 
 def test_what_comes_back_is_counted_and_not_what_was_sent():
     """As TPUs write it: asynchronous, with comments, tiles and a loop of unmarked length."""
-    hlo = """HloModule step
+    hlo = """HloModule step, num_partitions=2
 %condition (p: (s32[], bf16[4])) -> pred[] {
   %constant.1 = s32[]{:T(128)} constant(12)
   ROOT %lt = pred[]{:T(512)} compare(%i, %constant.1), direction=LT
@@ -41,17 +43,19 @@ def test_what_comes_back_is_counted_and_not_what_was_sent():
 %body (p: (s32[], bf16[4])) -> (s32[], bf16[4]) {
   %g = (bf16[96,64]{1,0:T(8,128)}, /*index=1*/bf16[768,64]{1,0}) all-gather-start(%x), GROUPS
   %d = bf16[768,64]{1,0} all-gather-done(%g)
-  %s = (f32[8], f32[8], u32[], u32[]) collective-permute-start(%y), source=0
+  %s = (f32[8], f32[8], u32[], u32[]) collective-permute-start(%y), PAIRS
 }
 
 ENTRY %main (a: f32[8]) -> f32[8] {
   %w = (s32[], bf16[4]) while(%t), condition=%condition, body=%body
   %r = (f32[768]{0}, f32[768,64]{1,0}) all-reduce(%a, %b), replica_groups=[4,16]<=[64]
 }
-""".replace("GROUPS", "replica_groups=mesh['axis_0'=4,'axis_1'=8] {'axis_1'}, dimensions={0}")
+""".replace("PAIRS", "source_target_pairs={{0,1},{1,0}}").replace(
+        "GROUPS", "replica_groups=mesh['axis_0'=4,'axis_1'=8] {'axis_1'}, dimensions={0}"
+    )
     found = {collective.kind: collective for collective in collectives(hlo)}
     assert found["all-gather"] == Collective("all-gather", ((768, 64),), 768 * 64 * 2, 8, 12)
-    assert found["collective-permute"] == Collective("collective-permute", ((8,),), 32, 0, 12)
+    assert found["collective-permute"] == Collective("collective-permute", ((8,),), 32, 2, 12)
     reduce = found["all-reduce"]
     assert (reduce.num_bytes, reduce.group_size, reduce.times) == (4 * (768 + 768 * 64), 16, 1)
 
@@ -89,6 +93,8 @@ def test_parameters_and_the_ring_of_the_loss_are_meant(meant):
         gather(16384, 16384, kind="all-reduce"),
         gather(1024, 197, 768),
         gather(16384, 224, 224, kind="all-to-all"),
+        # Rows that change places are no ring over all devices.
+        dataclasses.replace(gather(1024, 96, 512, kind="collective-permute"), group_size=0),
     ],
 )
 def test_embeddings_logits_activations_and_images_are_not(not_meant):

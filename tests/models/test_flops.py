@@ -75,3 +75,46 @@ def test_a_whole_step(image_weight):
 def test_patches_that_are_dropped_cost_nothing():
     tower = configs.vit(16, 64, 2, 2)
     assert flops.vision(tower, 64, patch_drop=0.5) < 0.55 * flops.vision(tower, 64)
+
+
+def step_of(config, **options):
+    texts = flops.Texts(global_rows=16, global_length=12, region_rows=48, region_length=8)
+    sizes = {key: SHAPES[key] for key in ("image_size", "crop_size", "num_regions")}
+    return flops.train_step(config, texts=texts, **sizes, **options)
+
+
+def test_frozen_layers_are_only_passed_forward():
+    config = tiny_config()
+    config.model.global_tower = configs.vit(8, 128, 4, 4, frozen_layers=3)
+    config.model.local_tower = configs.vit(8, 128, 4, 4, frozen_layers=3)
+    config.model.text_tower = configs.text(128, 4, 4, frozen_layers=3)
+    config.batch_size = 16
+    mesh = make_mesh()
+    graph, _, init = plan_state(config, mesh, **SHAPES)
+    batch = random_batch(16)
+
+    def loss(params):
+        model = parameters.merge(graph, params)
+        return batch_loss(model, batch, None, config, mesh)[0]
+
+    ours = step_of(config)
+    assert ours == pytest.approx(counted(jax.grad(loss), init().parameters), rel=0.1)
+    for tower in ("global_tower", "local_tower", "text_tower"):
+        config.model[tower].frozen_layers = 0
+    assert ours < 0.65 * step_of(config)
+
+
+def test_what_is_computed_anew_counts_as_computed_only():
+    config = tiny_config()
+    config.model.local_tower = configs.vit(8, 32, 1, 2)
+    config.batch_size = 16
+    plain = step_of(config)
+    assert step_of(config, computed=True) == plain
+    config.micro_batches = 2
+    in_parts = step_of(config, computed=True)
+    config.model.remat = "full"
+    in_layers_too = step_of(config, computed=True)
+    assert step_of(config) == plain
+    assert plain < in_parts < 4 / 3 * plain < in_layers_too < 5 / 3 * plain
+    config.loss.tile = 4
+    assert step_of(config, computed=True) > in_layers_too

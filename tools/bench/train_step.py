@@ -68,8 +68,13 @@ def measure(
             seconds[name].append(runner.timed(batches, steps))
     device = jax.devices()[0]
     step_seconds = statistics.median(seconds["ours"]) / steps
-    sizes = {name: shapes[name] for name in ("image_size", "crop_size", "num_regions")}
-    model_flops = flops.train_step(config, texts=_texts(seen), **sizes)
+    model_flops = flops.train_step(
+        config,
+        image_size=shapes["image_size"],
+        crop_size=shapes["crop_size"],
+        num_regions=shapes["num_regions"],
+        texts=_texts(seen),
+    )
     result = {
         "benchmark": "train_step",
         "device": device.device_kind,

@@ -22,7 +22,8 @@ class Collective:
         kind: of `KINDS`.
         shapes: of what a device gets, one for each array that the operation takes along.
         num_bytes: of these together.
-        group_size: devices that take part together; 0 where the text does not say.
+        group_size: devices that take part together; 0 where the text does not say, and for a
+            permutation that is no ring over all devices.
         times: that it is executed, loops included.
     """
 
@@ -54,13 +55,15 @@ def collectives(hlo: str) -> list[Collective]:
     hlo = re.sub(r"/\*.*?\*/", "", hlo)
     computations = dict(_computations(hlo))
     times = _times_executed(hlo, computations)
+    partitions = re.search(r"num_partitions=(\d+)", hlo)
+    num_partitions = int(partitions[1]) if partitions else 1
     found = []
     for name, lines in computations.items():
         for line in lines:
             match = _COLLECTIVE.search(line)
             if match and times[name]:
                 shapes, num_bytes = _received(match["type"], match["kind"], bool(match["start"]))
-                size = _group_size(line)
+                size = _group_size(line, num_partitions)
                 found.append(Collective(match["kind"], shapes, num_bytes, size, times[name]))
     return found
 
@@ -71,7 +74,8 @@ def unexpected(
     """Those that move something large which is no parameter, such as embeddings or logits.
 
     The sharding table means parameters to be gathered, gradients to be added up, and the loss to
-    pass captions and small sums round the ring.
+    pass captions and small sums round the ring of all devices. A permutation that is no such ring
+    moves rows from device to device.
 
     Args:
         found: of a training step.
@@ -85,7 +89,7 @@ def unexpected(
     return [
         collective
         for collective in found
-        if collective.kind != "collective-permute"
+        if not (collective.kind == "collective-permute" and collective.group_size)
         and collective.num_bytes >= min_bytes
         and not all(
             math.prod(shape) * 2 < min_bytes or _is_part(shape, known)
@@ -170,16 +174,34 @@ def _bits(dtype: str) -> int:
     return int(digits[0]) if digits else 8
 
 
-def _group_size(line: str) -> int:
-    # replica_groups=mesh['data'=64,'fsdp'=4] {'fsdp'}
-    if meshed := re.search(r"replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}", line):
+def _group_size(line: str, num_partitions: int) -> int:
+    """Devices that take part together; of a permutation, those of a ring over all devices.
+
+    0 where the text does not say, and for a permutation that is no such ring.
+    """
+    if pairs := re.search(r"source_target_pairs=\{(.*?)\}\}", line):
+        following = dict(re.findall(r"(\d+),(\d+)", pairs[1]))
+        return num_partitions if _is_ring(following, num_partitions) else 0
+    # replica_groups=mesh['data'=64,'fsdp'=4], device_ids=([4,64]T(1,0)) {'fsdp'}
+    if meshed := re.search(
+        r"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\(\S*\))? \{([^}]*)\}", line
+    ):
         lengths = {axis: int(length) for axis, length in re.findall(r"('\w+')=(\d+)", meshed[1])}
-        return math.prod(lengths.get(axis, 1) for axis in meshed[2].split(","))
+        return math.prod(lengths.get(axis.strip(), 1) for axis in meshed[2].split(","))
     if iota := re.search(r"replica_groups=\[\d+,(\d+)\]", line):
         return int(iota[1])
     if listed := re.search(r"replica_groups=\{\{([\d,]*)\}", line):
         return listed[1].count(",") + 1
-    return 0
+    return num_partitions if "replica_groups={}" in line else 0
+
+
+def _is_ring(following: dict[str, str], num_devices: int) -> bool:
+    device = "0"
+    for _ in range(num_devices - 1):
+        device = following.get(device, "0")
+        if device == "0":
+            return False
+    return len(following) == num_devices and following.get(device) == "0"
 
 
 def _canonical(shape: Dimensions) -> Dimensions:

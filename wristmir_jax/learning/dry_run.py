@@ -207,7 +207,7 @@ def dry_run(
         "batch_size": config.batch_size,
         "micro_batches": config.micro_batches,
         "model_flops": model_flops,
-        "computed_flops": _computed(model_flops, config),
+        "computed_flops": step_flops(config, shapes, computed=True),
     }
     shardings = jax.tree.map(lambda leaf: leaf.sharding, plan)
     step = jax.jit(
@@ -241,8 +241,8 @@ def describe(executable: Any, config: ml_collections.ConfigDict, shapes: Shapes)
     )
 
 
-def step_flops(config: ml_collections.ConfigDict, shapes: Shapes) -> int:
-    """Of a step whose captions are all distinct."""
+def step_flops(config: ml_collections.ConfigDict, shapes: Shapes, computed: bool = False) -> int:
+    """Of a step whose captions are all distinct; `computed` as in `flops.train_step`."""
     B, R = config.batch_size, shapes.num_regions
     texts = flops.Texts(
         global_rows=B,
@@ -256,6 +256,7 @@ def step_flops(config: ml_collections.ConfigDict, shapes: Shapes) -> int:
         crop_size=shapes.crop_size,
         num_regions=R,
         texts=texts,
+        computed=computed,
     )
 
 
@@ -280,12 +281,6 @@ def abstract_batch(config: ml_collections.ConfigDict, shapes: Shapes, mesh: Mesh
         name: jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
         for name, (shape, dtype) in arrays.items()
     }
-
-
-def _computed(model_flops: int, config: ml_collections.ConfigDict) -> int:
-    # A second forward pass over three passes' worth.
-    again = config.micro_batches > 1 or config.model.remat == "full"
-    return model_flops * 4 // 3 if again else model_flops
 
 
 def _described(collective: Collective) -> str:

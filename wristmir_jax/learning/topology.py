@@ -16,13 +16,13 @@ from wristmir_jax.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Chip:
-    """What one JAX device of a kind can do, from Google's documentation of each version.
+    """What one JAX device of a kind can do.
 
     Attributes:
         memory_gib: that programs can use, by libtpu's own message where one does not fit.
         teraflops: peak of bfloat16 products.
         memory_gb_s: bandwidth of its memory, 10^9 bytes a second.
-        interconnect_gb_s: bandwidth to other chips of the slice, all links together.
+        interconnect_gb_s: that it can send to other chips of the slice, all links together.
         options: of the topology's description.
     """
 
@@ -33,12 +33,16 @@ class Chip:
     options: tuple[tuple[str, str], ...] = ()
 
 
+# Peaks and bandwidths of a chip: cloud.google.com/tpu/docs/v4, v5e, v5p and v6e. They give the
+# interconnect in both directions together (v5e 400, v5p 1200, v6e 800 GB/s); half of it is what a
+# chip sends. That of v4: six links of 50 GB/s (Jouppi et al. 2023, arXiv 2304.01433).
 CHIPS = {
-    # Both cores of a chip are one device, as JAX runs them by default.
+    # Both cores of a chip are one device, as JAX runs them by default; libtpu would describe them
+    # apart otherwise, two devices a chip with half of everything. On v5p they always are one.
     "v4": Chip(30.75, 275, 1228, 300, (("chip_config_name", "megacore"),)),
     "v5e": Chip(15.75, 197, 819, 200),
     "v5p": Chip(95.74, 459, 2765, 600),
-    "v6e": Chip(31.25, 918, 1640, 448),
+    "v6e": Chip(31.25, 918, 1638, 400),
 }
 CPU = "cpu"
 
@@ -82,6 +86,8 @@ def topology(name: str) -> Topology:
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
     os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-64")
     os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
+    # Its lock file is for processes that use a TPU, which compiling ahead of time does not.
+    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
     # Nothing is run; a TPU of this machine stays free for others.
     jax.config.update("jax_platforms", CPU)
     try:
@@ -89,7 +95,8 @@ def topology(name: str) -> Topology:
             described = topologies.get_topology_desc(name, "tpu", **dict(chip.options))
     except jax.errors.JaxRuntimeError as error:
         reason = str(error).splitlines()[0][:200]
-        raise UserError(f"--topology={name}: libtpu knows no such slice: {reason}") from None
+        problem = "knows no such slice" if "INVALID_ARGUMENT" in reason else "cannot be used"
+        raise UserError(f"--topology={name}: libtpu {problem}: {reason}") from None
     return Topology(name, tuple(described.devices), chip)
 
 

@@ -33,22 +33,42 @@ def train_step(
     crop_size: int,
     num_regions: int,
     texts: Texts,
+    computed: bool = False,
 ) -> int:
-    """Of one step over all devices, without what is computed twice to save memory.
+    """Of one step over all devices.
 
     Args:
         config: of the run.
         image_size, crop_size: pixels.
         num_regions: R.
         texts: that are encoded.
+        computed: count what is computed anew to save memory as well: a second forward pass of the
+            towers for micro-batches, of transformers for remat=full, and of tiled logits.
     """
     model, batch_size = config.model, config.batch_size
     num_crops = batch_size * num_regions
     augmentations = 2 if config.loss.image_weight else 1
-    films = batch_size * vision(model.global_tower, image_size, model.patch_drop)
-    crops = num_crops * vision(model.local_tower, crop_size, model.patch_drop)
-    captions = texts.global_rows * text(model.text_tower, texts.global_length)
-    captions += texts.region_rows * text(model.text_tower, texts.region_length)
+    again = int(computed and config.micro_batches > 1)
+
+    def tower(config: ml_collections.ConfigDict, forward: int, frozen: int) -> int:
+        anew = again + int(
+            computed and model.remat == "full" and config.get("kind") != "convolutional"
+        )
+        return (_PASSES + anew) * (forward - frozen) + (1 + again) * frozen
+
+    def images(config: ml_collections.ConfigDict, size: int) -> int:
+        forward = vision(config, size, model.patch_drop)
+        return tower(config, forward, _frozen_vision(config, size, model.patch_drop))
+
+    def captions(length: int) -> int:
+        config = model.text_tower
+        frozen = _frozen_blocks(TextSpec.of(config), length)
+        return tower(config, text(config, length), frozen)
+
+    towers = augmentations * batch_size * images(model.global_tower, image_size)
+    towers += augmentations * num_crops * images(model.local_tower, crop_size)
+    towers += texts.global_rows * captions(texts.global_length)
+    towers += texts.region_rows * captions(texts.region_length)
     dim = model.embedding_dim
     widths = [
         (batch_size * augmentations, features(model.global_tower)),
@@ -57,7 +77,8 @@ def train_step(
     ]
     heads = sum(2 * rows * width * dim for rows, width in widths)
     logits = augmentations * (1 + num_regions) * 2 * batch_size**2 * dim
-    return _PASSES * (augmentations * (films + crops) + captions + heads + logits)
+    logits_passes = _PASSES + int(computed and config.loss.tile > 0)
+    return towers + _PASSES * heads + logits_passes * logits
 
 
 def vision(config: ml_collections.ConfigDict, image_size: int, patch_drop: float = 0.0) -> int:
@@ -65,9 +86,8 @@ def vision(config: ml_collections.ConfigDict, image_size: int, patch_drop: float
     if config.kind == "convolutional":
         return _convolutional(config, image_size)
     spec = VisionSpec.of(config)
-    patches = (image_size // spec.patch_size) ** 2
-    patches = max(1, round((1 - patch_drop) * patches))
-    tokens, width = patches + spec.num_prefix_tokens, spec.width
+    patches, width = _patches(spec, image_size, patch_drop), spec.width
+    tokens = patches + spec.num_prefix_tokens
     total = 2 * patches * spec.patch_size**2 * width + _blocks(spec, tokens)
     if spec.pooling == "attention":
         total += 2 * tokens * width * 2 * width + 4 * tokens * width
@@ -94,6 +114,26 @@ def _blocks(spec: TransformerSpec, tokens: int) -> int:
     projections = 2 * tokens * (4 * spec.width**2 + 2 * spec.width * spec.hidden)
     attention = 2 * 2 * tokens**2 * spec.width
     return spec.depth * (projections + attention)
+
+
+def _frozen_blocks(spec: TransformerSpec, tokens: int) -> int:
+    """Of the blocks that are only passed forward."""
+    return _blocks(spec, tokens) * spec.frozen_layers // spec.depth
+
+
+def _frozen_vision(config: ml_collections.ConfigDict, image_size: int, patch_drop: float) -> int:
+    if config.kind == "convolutional":
+        return 0
+    spec = VisionSpec.of(config)
+    if not spec.frozen_layers:
+        return 0
+    patches = _patches(spec, image_size, patch_drop)
+    below = 2 * patches * spec.patch_size**2 * spec.width
+    return below + _frozen_blocks(spec, patches + spec.num_prefix_tokens)
+
+
+def _patches(spec: VisionSpec, image_size: int, patch_drop: float) -> int:
+    return max(1, round((1 - patch_drop) * (image_size // spec.patch_size) ** 2))
 
 
 def _convolutional(config: ml_collections.ConfigDict, image_size: int) -> int:

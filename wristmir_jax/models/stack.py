@@ -66,6 +66,7 @@ def apply_stacked(
         frozen_layers: of so many blocks from the first on, and of `x`, no gradient is taken.
     """
     graph, state = nnx.split(blocks)
+    x = _rows_over_all_devices(x)
     depth = jax.tree.leaves(state)[0].shape[0]
 
     def body(x: jax.Array, layer: Any) -> tuple[jax.Array, None]:
@@ -97,3 +98,15 @@ def _whole(layer: Any) -> Any:
     if jax.sharding.get_abstract_mesh().empty:
         return layer
     return jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, P()), layer)
+
+
+def _rows_over_all_devices(x: jax.Array) -> jax.Array:
+    """Activations split by rows, and by nothing else, over all devices of a mesh.
+
+    What a split table of embeddings gives is split by features, and every block would keep it so
+    and send its activations round.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        return x
+    return jax.lax.with_sharding_constraint(x, P(mesh.axis_names))
