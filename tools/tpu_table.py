@@ -1,15 +1,21 @@
 """What recipes take on TPU slices that are not there: prints Markdown tables.
 
 Each step is compiled ahead of time, at the first number of micro-batches that fits; so are the
-loss alone at two batch sizes, whose temporaries must grow as the batch does and no faster, the
-exact search and the reranking.
+loss alone at two batch sizes, the exact search and the reranking.
+
+Small arrays of the loss stay in the memory on the chip, which the compiler does not count, so its
+temporaries start at nothing and grow faster than the batch until nothing fits there. What holds
+throughout is their size in vectors for each pair of a device, which a matrix of logits would make
+grow with the batch.
 
 python tools/tpu_table.py --configs=configs/wristmir.py --topologies=v5e:8x8,v4:4x4x8 \
-  --batch_size=16384 --micro_batches=8,16 --set=loss.tile=1024 --set=mesh.fsdp=8
+  --batch_size=16384 --micro_batches=2,8 --set=loss.tile=1024 --set=mesh.fsdp=8@v5e:8x8
 """
 
 import ast
+import contextlib
 import importlib.util
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,9 +42,12 @@ _BATCH_SIZE = flags.DEFINE_integer("batch_size", 16_384, "Exams of a global batc
 _MICRO_BATCHES = flags.DEFINE_list(
     "micro_batches", ["8"], "Of which the first number that fits is taken."
 )
-_SET = flags.DEFINE_multi_string("set", [], "key=value of all recipes, such as loss.tile=1024.")
+_SET = flags.DEFINE_multi_string(
+    "set", [], "key=value of all recipes, such as loss.tile=1024; key=value@TOPOLOGY only there."
+)
 _LOSS_DIM = flags.DEFINE_integer("loss_dim", 512, "Of the vectors of the loss alone.")
 _LOSS_TILE = flags.DEFINE_integer("loss_tile", 1024, "Tile of the loss alone.")
+_LOSS_PAIRS = flags.DEFINE_integer("loss_pairs", 2**19, "Of the loss alone, and twice as many.")
 _IMAGES = flags.DEFINE_integer("images", 100_000, "Of the index that is searched, two an exam.")
 
 _MIB, _GIB = 2**20, 2**30
@@ -57,16 +66,14 @@ def read_config(path: str, settings: Sequence[str] = ()) -> ml_collections.Confi
         raise UserError(f"--configs={path}: no such recipe")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    config = module.get_config()
+    config = module.get_config().lock()
     for setting in settings:
         key, _, value = setting.partition("=")
-        try:
+        with contextlib.suppress(SyntaxError, ValueError):  # A plain word.
             value = ast.literal_eval(value)
-        except (SyntaxError, ValueError):
-            pass  # A plain word.
         try:
             config.update_from_flattened_dict({key: value})
-        except (KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError) as error:
             raise UserError(f"--set={setting}: {path} has no such key, or of another type") from (
                 error
             )
@@ -211,18 +218,27 @@ def step_rows(
     """A row for each recipe on each topology."""
     for path in paths:
         for name in names:
-            config = read_config(path, [f"batch_size={_BATCH_SIZE.value}", *_SET.value])
+            settings = [f"batch_size={_BATCH_SIZE.value}", *_settings_for(name)]
+            config = read_config(path, settings)
             report = first_that_fits(config, name, micro_batches)
             yield step_row(Path(path).stem, config.mesh.fsdp, report)
+
+
+def _settings_for(name: str) -> list[str]:
+    parts = [setting.partition("@") for setting in _SET.value]
+    return [setting for setting, _, only in parts if only in ("", name)]
 
 
 def loss_rows(names: Sequence[str], num_pairs: int, dim: int, tile: int) -> Iterator[list[str]]:
     """Temporaries of the loss at `num_pairs` and at twice as many."""
     for name in names:
         target = topology(name)
-        once, twice = (loss_temporaries(target, n, dim, tile) for n in (num_pairs, 2 * num_pairs))
-        memory = (f"{once / _MIB:,.1f}", f"{twice / _MIB:,.1f}")
-        yield [name, f"{num_pairs:,}", *memory, f"{twice / once:.2f}"]
+        for pairs in (num_pairs, 2 * num_pairs):
+            num_bytes = loss_temporaries(target, pairs, dim, tile)
+            rows = pairs / len(target.devices)
+            dense = f"{rows * pairs * 4 / _MIB:,.0f}"
+            vectors = f"{num_bytes / (rows * dim * 4):.1f}"
+            yield [name, f"{pairs:,}", f"{num_bytes / _MIB:,.1f}", vectors, dense]
 
 
 def search_rows(names: Sequence[str], num_images: int, dim: int) -> Iterator[list[str]]:
@@ -240,8 +256,8 @@ def main(_: list[str]) -> None:
     tables = (
         (STEP_COLUMNS, step_rows(_CONFIGS.value, names, [int(n) for n in _MICRO_BATCHES.value])),
         (
-            ("topology", "pairs", "loss MiB a device", "twice the pairs", "ratio"),
-            loss_rows(names, _BATCH_SIZE.value, dim, _LOSS_TILE.value),
+            ("topology", "pairs", "loss MiB a device", "vectors a pair", "MiB of dense logits"),
+            loss_rows(names, _LOSS_PAIRS.value, dim, _LOSS_TILE.value),
         ),
         (
             ("topology", "program", "images", "peak GiB of one device"),
@@ -258,7 +274,7 @@ def main(_: list[str]) -> None:
 
 
 def _told(error: UserError) -> int:
-    print(f"error: {error}", flush=True)
+    print(f"error: {error}", file=sys.stderr)
     return EXIT_BAD_INPUT
 
 

@@ -60,6 +60,45 @@ ENTRY %main (a: f32[8]) -> f32[8] {
     assert (reduce.num_bytes, reduce.group_size, reduce.times) == (4 * (768 + 768 * 64), 16, 1)
 
 
+@pytest.mark.parametrize(
+    ("groups", "size"),
+    [
+        ("replica_groups=mesh['axis_0'=2,'axis_1'=4], device_ids=([4,2]T(1,0)) {'axis_1'}", 4),
+        ("replica_groups=mesh['axis_0'=2,'axis_1'=2,'axis_2'=2] {'axis_0','axis_2'}", 4),
+        ("replica_groups={{0,1},{2,3},{4,5},{6,7}}", 2),
+        ("replica_groups=[2,4]<=[8]", 4),
+        ("replica_groups={}", 8),
+    ],
+)
+def test_groups_are_read_however_they_are_written(groups, size):
+    hlo = f"""HloModule step, num_partitions=8
+ENTRY %main (a: f32[8]) -> f32[64] {{
+  %g = f32[64]{{0}} all-gather(%a), channel_id=1, {groups}, dimensions={{0}}
+}}
+"""
+    (gather,) = collectives(hlo)
+    assert gather.group_size == size
+
+
+@pytest.mark.parametrize(
+    ("pairs", "size"),
+    [
+        ("{0,1},{1,2},{2,3},{3,0}", 4),
+        ("{0,1},{1,0},{2,3},{3,2}", 0),
+        ("{0,2},{2,0}", 0),
+    ],
+)
+def test_a_ring_over_all_devices_is_told_from_other_permutations(pairs, size):
+    hlo = f"""HloModule step, num_partitions=4
+ENTRY %main (a: f32[512,1024]) -> f32[512,1024] {{
+  %p = f32[512,1024] collective-permute(%a), channel_id=1, source_target_pairs={{{pairs}}}
+}}
+"""
+    (permute,) = found = collectives(hlo)
+    assert permute.group_size == size
+    assert unexpected(found, PARAMETERS) == ([] if size else [permute])
+
+
 PARAMETERS = [(12, 768, 3072), (49408, 512), (12, 768)]
 
 

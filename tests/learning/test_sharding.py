@@ -1,6 +1,7 @@
 """One device and eight give the same numbers."""
 
 import importlib
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax
@@ -11,8 +12,11 @@ from jax.sharding import PartitionSpec as P
 from tests.learning.fake_devices import run_on_eight_devices
 from tests.learning.tiny import SHAPES
 from wristmir_jax.errors import UserError
+from wristmir_jax.learning import config as configs
 from wristmir_jax.learning.sharding import make_mesh, parameter_spec
 from wristmir_jax.learning.state import plan_state
+
+RECIPES = Path(__file__).parents[2] / "configs"
 
 
 @pytest.fixture(scope="module")
@@ -69,10 +73,12 @@ def test_a_large_parameter_that_the_table_does_not_know_is_refused():
         parameter_spec("novel/kernel", (512, 512), mesh_of_4_by_2())
 
 
-@pytest.mark.parametrize("recipe", ["demo", "fracatlas", "grazpedwri", "wristmir"])
+@pytest.mark.parametrize("recipe", sorted(path.stem for path in RECIPES.glob("*.py")))
 def test_the_table_knows_the_parameters_of_every_recipe(recipe):
     config = importlib.import_module(f"configs.{recipe}").get_config()
-    _, plan, _ = plan_state(config, make_mesh(), **SHAPES | {"image_size": 224, "crop_size": 128})
+    config.dataset = "unused"
+    configs.validate(config)
+    _, plan, _ = plan_state(config, make_mesh(), **SHAPES | {"image_size": 448, "crop_size": 224})
     for name, leaf in plan.parameters.items():
         parameter_spec(name, leaf.shape, mesh_of_4_by_2())
 

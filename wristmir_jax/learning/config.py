@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import ml_collections
+from etils import epath
 
 from wristmir_jax.errors import UserError
 from wristmir_jax.learning.layer_rates import TOWERS
@@ -333,6 +334,11 @@ def check_batch_size(config: ml_collections.ConfigDict, num_devices: int) -> Non
 def _validate_tower(config: ml_collections.ConfigDict, tower: str) -> None:
     keys = config.model[tower]
     if keys.get("kind") == "convolutional":
+        if config.pretrained[tower]:
+            raise UserError(
+                f"config.pretrained.{tower}: a convolutional tower cannot start from a folder; set "
+                f"config.model.{tower} to configs.vit(...)"
+            )
         return
     spec_of = TextSpec if tower == "text_tower" else VisionSpec
     poolings = {
@@ -348,6 +354,8 @@ def _validate_tower(config: ml_collections.ConfigDict, tower: str) -> None:
             raise UserError(
                 f"config.model.{tower}.{key}={keys[key]}: choose {' or '.join(choices)}"
             )
+    if config.pretrained[tower] and not epath.Path(config.pretrained[tower]).is_dir():
+        raise UserError(f"config.pretrained.{tower}={config.pretrained[tower]}: no such folder")
     if isinstance(spec, VisionSpec):
         if spec.pooling == "class" and not spec.num_prefix_tokens:
             raise UserError(f"config.model.{tower}.num_prefix_tokens=0: pooling=class needs one")

@@ -20,11 +20,12 @@ from wristmir_jax.data.pipeline import RECORD_INDEX, Batch
 from wristmir_jax.errors import UserError
 from wristmir_jax.learning import config as configs
 from wristmir_jax.learning import workdir as workdirs
-from wristmir_jax.learning.checkpoints import Checkpoints
+from wristmir_jax.learning.checkpoints import Checkpoints, has_checkpoint
 from wristmir_jax.learning.dry_run import Shapes, describe
 from wristmir_jax.learning.goodput import CHECKPOINTS, INPUT, STEPS, VALIDATION, Goodput
 from wristmir_jax.learning.inputs import make_batches, make_tokenizer
 from wristmir_jax.learning.messages import tell
+from wristmir_jax.learning.pretraining import load_pretrained, with_pretrained
 from wristmir_jax.learning.programs import Programs
 from wristmir_jax.learning.record_order import keep_neighbours, record_order
 from wristmir_jax.learning.resume import Resumed, resume
@@ -62,11 +63,12 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
     # Precedence: the run's own, then a given one, then a new one.
     tokenizer = workdirs.read_tokenizer(workdir) if begun else make_tokenizer(config, dataset)
     order = record_order(config, dataset, workdir)
+    info = dataset.info
+    shapes = Shapes(info.image_size, info.crop_size, len(info.regions), tokenizer.vocab_size)
+    pretrained = {} if has_checkpoint(workdir) else load_pretrained(config, shapes)
     if jax.process_index() == 0:
         keep_neighbours(config, workdir)
         workdirs.prepare(workdir, config, dataset.info, tokenizer)
-    info = dataset.info
-    shapes = Shapes(info.image_size, info.crop_size, len(info.regions), tokenizer.vocab_size)
     graph, plan, init = plan_state(config, mesh, **dataclasses.asdict(shapes))
     with (
         Checkpoints(workdir, config.keep_checkpoints) as checkpoints,
@@ -101,7 +103,8 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
             goodput,
         )
         try:
-            run(resumed, init() if resumed.state is None else resumed.state)
+            state = resumed.state
+            run(resumed, with_pretrained(init(), pretrained) if state is None else state)
         except jax.errors.JaxRuntimeError as error:
             if jax.process_count() == 1:
                 raise

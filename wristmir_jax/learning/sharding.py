@@ -62,17 +62,25 @@ def make_mesh(fsdp: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
         devices: another set of jax devices.
 
     Raises:
-        UserError: the number of devices is not a multiple of `fsdp`.
+        UserError: the number of devices is not a multiple of `fsdp`, or a TPU slice has no links
+            along which so many of them form a ring.
     """
     num_devices = jax.device_count() if devices is None else len(devices)
     if fsdp < 1 or num_devices % fsdp:
         raise UserError(f"config.mesh.fsdp={fsdp} does not divide the {num_devices} devices")
-    return jax.make_mesh(
-        (num_devices // fsdp, fsdp),
-        (DATA_AXIS, FSDP_AXIS),
-        axis_types=(AxisType.Auto, AxisType.Auto),
-        devices=devices,
-    )
+    try:
+        return jax.make_mesh(
+            (num_devices // fsdp, fsdp),
+            (DATA_AXIS, FSDP_AXIS),
+            axis_types=(AxisType.Auto, AxisType.Auto),
+            devices=devices,
+        )
+    except NotImplementedError:
+        # JAX keeps an axis of the mesh on whole rings of links: 4x4x4 chips have rings of 4.
+        raise UserError(
+            f"config.mesh.fsdp={fsdp} does not fit how these {num_devices} TPUs are linked: it "
+            "must be a product of lengths of the slice, such as 8 on 8x8, or 4 or 16 on 4x4x4"
+        ) from None
 
 
 def parameter_spec(name: str, shape: tuple[int, ...], mesh: Mesh) -> P:

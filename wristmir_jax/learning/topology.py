@@ -70,6 +70,8 @@ def topology(name: str) -> Topology:
     Raises:
         UserError: the name is not understood, libtpu is missing or does not know the slice.
     """
+    # Nothing is run; a TPU or GPU of this machine stays free for others.
+    jax.config.update("jax_platforms", CPU)
     kind, _, shape = name.partition(":")
     if kind == CPU and re.fullmatch(r"[1-9]\d*", shape):
         return Topology(name, _fake_devices(int(shape), name), None)
@@ -88,8 +90,8 @@ def topology(name: str) -> Topology:
     os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
     # Its lock file is for processes that use a TPU, which compiling ahead of time does not.
     os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
-    # Nothing is run; a TPU of this machine stays free for others.
-    jax.config.update("jax_platforms", CPU)
+    # Programs that were compiled ahead of time cannot be read back from it.
+    jax.config.update("jax_enable_compilation_cache", False)
     try:
         with contextlib.redirect_stderr(io.StringIO()):
             described = topologies.get_topology_desc(name, "tpu", **dict(chip.options))

@@ -66,11 +66,10 @@ def apply_stacked(
         frozen_layers: of so many blocks from the first on, and of `x`, no gradient is taken.
     """
     graph, state = nnx.split(blocks)
-    x = _rows_over_all_devices(x)
     depth = jax.tree.leaves(state)[0].shape[0]
 
     def body(x: jax.Array, layer: Any) -> tuple[jax.Array, None]:
-        return call(nnx.merge(graph, _whole(layer)), x), None
+        return call(nnx.merge(graph, whole(layer)), x), None
 
     if execution.remat != "none":
         body = jax.checkpoint(
@@ -90,23 +89,11 @@ def apply_stacked(
     return run(x, slice(frozen_layers, None))
 
 
-def _whole(layer: Any) -> Any:
-    """A layer's parameters on every device, where a mesh splits them.
+def whole(layer: Any) -> Any:
+    """A tree of parameters, such as a layer's, on every device, where a mesh splits them.
 
     They are gathered when they are needed, or else the activations might be moved to them.
     """
     if jax.sharding.get_abstract_mesh().empty:
         return layer
     return jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, P()), layer)
-
-
-def _rows_over_all_devices(x: jax.Array) -> jax.Array:
-    """Activations split by rows, and by nothing else, over all devices of a mesh.
-
-    What a split table of embeddings gives is split by features, and every block would keep it so
-    and send its activations round.
-    """
-    mesh = jax.sharding.get_abstract_mesh()
-    if mesh.empty:
-        return x
-    return jax.lax.with_sharding_constraint(x, P(mesh.axis_names))

@@ -8,7 +8,7 @@ from flax import nnx
 
 from wristmir_jax.models.layers import Transformer, layer_norm
 from wristmir_jax.models.specs import TextSpec
-from wristmir_jax.models.stack import Execution
+from wristmir_jax.models.stack import Execution, whole
 
 
 class TextTower(nnx.Module):
@@ -51,7 +51,9 @@ class TextTower(nnx.Module):
         """Features (T, out_features) of token ids int32 (T, L); finite for a row of padding."""
         spec = self.spec
         valid_TxL = token_TxL != spec.pad_id
-        x_TxLxD = self.token(token_TxL)
+        # Half as much is sent in half precision.
+        table_VxD = whole(self.token.embedding[...].astype(self.blocks.execution.dtype))
+        x_TxLxD = jnp.take(table_VxD, token_TxL, axis=0)
         x_TxLxD = x_TxLxD + self.position[...][: token_TxL.shape[1]].astype(x_TxLxD.dtype)
         if self.input_norm is not None:
             x_TxLxD = self.input_norm(x_TxLxD)

@@ -1,0 +1,1 @@
+"""Towers that others trained: from their files into our modules, and back."""
