@@ -201,17 +201,18 @@ def _siglip(features: Any, class_name: str = "SiglipModel") -> Original:
     return of_transformers(class_name, config, features)
 
 
-def _vit(class_name: str = "ViTModel") -> Original:
-    config = transformers.ViTConfig(**VISION, intermediate_size=96)
+def _vit(class_name: str = "ViTModel", num_channels: int = 3) -> Original:
+    config = transformers.ViTConfig(**VISION, intermediate_size=96, num_channels=num_channels)
 
     def features(model: Any, pixels: torch.Tensor) -> torch.Tensor:
-        return _class_token(getattr(model, "vit", model), pixels)
+        return _class_token(getattr(model, "vit", model), pixels[:, :num_channels])
 
     return of_transformers(class_name, config, features)
 
 
 IMAGE = {
     "vit": _vit(),
+    "vit_of_one_channel": _vit(num_channels=1),
     "vit_classifier": _vit("ViTForImageClassification"),
     "deit": of_transformers(
         "DeiTModel", transformers.DeiTConfig(**VISION, intermediate_size=96), _class_token

@@ -7,6 +7,7 @@ import pytest
 
 from tests.models.pretrained import originals
 from tests.models.pretrained.ours import colours, image_features, text_features
+from wristmir_jax.errors import UserError
 from wristmir_jax.models.pretrained.export import export_text, export_vision
 from wristmir_jax.models.pretrained.loading import load_text, load_vision, text_spec, vision_spec
 
@@ -73,7 +74,7 @@ def test_an_image_tower_gives_the_features_of_the_original(name, saved, tmp_path
 @pytest.mark.parametrize("name", originals.TEXTS)
 def test_a_text_tower_gives_the_features_of_the_original(name, saved, tmp_path):
     original = originals.TEXTS[name]
-    folder = saved(name if name != "biomedclip" else "biomedclip_text", original)
+    folder = saved(name, original)
     spec = text_spec(folder)
     arrays = load_text(folder, spec, vocab_size=50, max_length=MAX_LENGTH)
     token_TxL = captions(name)
@@ -134,6 +135,13 @@ def test_the_names_of_timm_tell_what_its_config_leaves_out():
         assert layout.heads(name, model.embed_dim) == block.attn.num_heads, name
         assert layout.activation_of(name) == activations[type(block.mlp.act).__name__], name
         assert layout.epsilon(name) == block.norm1.eps, name
+
+
+def test_an_image_size_that_open_clip_cannot_build_is_not_exported(saved, tmp_path):
+    folder = saved("biomedclip", originals.IMAGE["biomedclip"])
+    spec = vision_spec(folder)
+    with pytest.raises(UserError, match="32 pixels"):
+        export_vision(load_vision(folder, spec, 32), spec, folder, tmp_path / "out")
 
 
 def test_frozen_layers_are_the_recipes_own(saved):

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from wristmir_jax.errors import UserError
 from wristmir_jax.models.pretrained import padding
 from wristmir_jax.models.pretrained.folder import CheckpointFolder
 from wristmir_jax.models.pretrained.folds import TokenTypes
@@ -11,6 +12,7 @@ from wristmir_jax.models.specs import TextSpec
 
 MODEL_TYPES = ("bert",)
 
+_POOLING_FILE, _POOLING_MODE = "1_Pooling/config.json", "pooling_mode_"
 _ANCHOR = "embeddings.word_embeddings.weight"
 _UNUSED = r"(.*\.)?(pooler\..*|position_ids|token_type_ids)|(cls|classifier|qa_outputs)\..*"
 
@@ -74,15 +76,19 @@ def rules(prefix: str) -> tuple[Rule, ...]:
 
 def _sentence_pooling(folder: CheckpointFolder) -> str:
     """mean or first as sentence-transformers says; empty where it says nothing."""
-    config = folder.read_json("1_Pooling/config.json")
+    config = folder.read_json(_POOLING_FILE)
     modes = {
-        key.removeprefix("pooling_mode_")
+        key.removeprefix(_POOLING_MODE)
         for key, value in config.items()
-        if key.startswith("pooling_mode_") and value is True
+        if key.startswith(_POOLING_MODE) and value is True
     }
-    if isinstance(config.get("pooling_mode"), str):
-        modes.add({"cls": "cls_token", "mean": "mean_tokens"}.get(config["pooling_mode"], "other"))
+    if isinstance(mode := config.get("pooling_mode"), str):
+        modes.add({"cls": "cls_token", "mean": "mean_tokens"}.get(mode, mode))
     if not modes:
         return ""
-    refuse(folder, pooling=(len(modes - {"cls_token", "mean_tokens"}) + len(modes), 1))
+    if modes not in ({"cls_token"}, {"mean_tokens"}):
+        raise UserError(
+            f"{folder.path / _POOLING_FILE}: pooling {', '.join(sorted(modes))} is not supported, "
+            "only cls_token or mean_tokens alone"
+        )
     return "first" if "cls_token" in modes else "mean"

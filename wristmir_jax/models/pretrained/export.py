@@ -129,10 +129,8 @@ def _write(
     tensors = like.read(like.shapes)
     for rule in layout.rules:
         tensors |= rule.write(ours[rule.ours], layout.spec.depth)
-    parts = (config, *(config.get(f"{tower}_config") or {} for tower in ("vision", "text")))
-    for part in parts:
-        for name in {"dtype", "torch_dtype"} & part.keys():
-            part[name] = "float32"
+    for part in (config, config.get("vision_config") or {}, config.get("text_config") or {}):
+        part.update(dict.fromkeys({"dtype", "torch_dtype"} & part.keys(), "float32"))
     with write_aside(output, like.weights_file) as aside:
         for path in (*like.path.glob("*"), *like.path.glob("[!.]*/*")):
             if path.suffix in _COPIED and not path.name.endswith(".index.json"):

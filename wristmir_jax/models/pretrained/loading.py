@@ -82,7 +82,10 @@ def load_vision(
             f"{key}.patch_size={spec.patch_size} of {folder} does not divide images of "
             f"{image_size} pixels"
         )
-    arrays = folded(layout, read(checkpoint, layout, ignore))
+    raw = read(checkpoint, layout, ignore)
+    if "patch/kernel" in raw and (channels := raw["patch/kernel"].shape[1]) not in (1, 3):
+        raise UserError(f"{checkpoint.path} sees {channels} channels: only 1 or 3 are known")
+    arrays = folded(layout, raw)
     if "position" in arrays:
         side = image_size // spec.patch_size
         arrays["position"] = _resized(checkpoint, arrays["position"], side)
