@@ -8,7 +8,7 @@ temporaries start at nothing and grow faster than the batch until nothing fits t
 throughout is their size in vectors for each pair of a device, which a matrix of logits would make
 grow with the batch.
 
-python tools/tpu_table.py --configs=configs/wristmir.py --topologies=v5e:8x8,v4:4x4x8 \
+python -m tools.tpu_table --configs=configs/wristmir.py --topologies=v5e:8x8,v4:4x4x8 \
   --batch_size=16384 --micro_batches=2,8 --set=loss.tile=1024 --set=mesh.fsdp=8@v5e:8x8
 """
 

@@ -4,8 +4,8 @@ Exams a second, where the time of a step goes (waiting for input, the host, the 
 of the device's peak that the model's products reach (MFU), and the memory of the loss by batch.
 With --peer=torch the same step in PyTorch runs in turns with ours; `ratio` is our rate over its.
 
-python tools/bench/train_step.py --config=configs/demo.py --config.dataset=runs/demo/dataset
-python tools/bench/train_step.py --config=tools/bench/vit_b16.py --peer=torch
+python -m tools.bench.train_step --config=configs/demo.py --config.dataset=runs/demo/dataset
+python -m tools.bench.train_step --config=tools/bench/vit_b16.py --peer=torch
 
 Without a data set, batches are random, made on the host for every step, half of their captions
 distinct.

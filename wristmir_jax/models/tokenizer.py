@@ -45,10 +45,6 @@ class CaptionTokenizer:
         return self._tokenizer.to_str()
 
     @classmethod
-    def from_json(cls, text: str, pad_id: int = PAD_ID) -> "CaptionTokenizer":
-        return cls(Tokenizer.from_str(text), pad_id)
-
-    @classmethod
     def load(cls, folder: epath.PathLike, pad_id: int = PAD_ID) -> "CaptionTokenizer":
         """Read `tokenizer.json` (Hugging Face layout) from a folder.
 
