@@ -42,6 +42,8 @@ _BATCH_SIZE = flags.DEFINE_integer("batch_size", 16_384, "Exams of a global batc
 _MICRO_BATCHES = flags.DEFINE_list(
     "micro_batches", ["8"], "Of which the first number that fits is taken."
 )
+_IMAGE_SIZE = flags.DEFINE_integer("image_size", 224, "Pixels of films.")
+_CROP_SIZE = flags.DEFINE_integer("crop_size", 128, "Pixels of crops.")
 _SET = flags.DEFINE_multi_string(
     "set", [], "key=value of all recipes, such as loss.tile=1024; key=value@TOPOLOGY only there."
 )
@@ -91,7 +93,7 @@ def first_that_fits(
     report = None
     for number in micro_batches:
         config.micro_batches = number
-        report = dry_run(config, name)
+        report = dry_run(config, name, _IMAGE_SIZE.value, _CROP_SIZE.value)
         if report.fits:
             break
     if report is None:

@@ -27,6 +27,12 @@ _DRY_RUN = flags.DEFINE_bool(
 _TOPOLOGY = flags.DEFINE_string(
     "topology", "", "With --dry_run: a TPU slice such as v5e:8x8, or cpu:8 for fake devices."
 )
+_IMAGE_SIZE = flags.DEFINE_integer(
+    "image_size", 224, "Pixels of films, with --dry_run where there is no data set.", lower_bound=1
+)
+_CROP_SIZE = flags.DEFINE_integer(
+    "crop_size", 128, "Pixels of crops, with --dry_run where there is no data set.", lower_bound=1
+)
 
 
 def main() -> None:
@@ -56,7 +62,7 @@ def _dry_run(config: ConfigDict) -> None:
         raise UserError("--dry_run needs --topology, such as v5e:8x8 or cpu:8")
     from wristmir_jax.learning import dry_run
 
-    dry_run.main(config, _TOPOLOGY.value)
+    dry_run.main(config, _TOPOLOGY.value, _IMAGE_SIZE.value, _CROP_SIZE.value)
 
 
 if __name__ == "__main__":

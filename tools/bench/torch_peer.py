@@ -125,7 +125,7 @@ class Step:
         with autocast:
             film, crop, global_text, region_text = self._model(
                 films,
-                _augmented(crops, config.augment),
+                crops,
                 batch["global_token"],
                 batch["region_token"],
             )

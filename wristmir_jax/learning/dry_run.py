@@ -291,13 +291,13 @@ def _described(collective: Collective) -> str:
     )
 
 
-def main(config: ml_collections.ConfigDict, name: str) -> None:
-    """Print the report.
+def main(config: ml_collections.ConfigDict, name: str, image_size: int, crop_size: int) -> None:
+    """Print the report; arguments as of `dry_run`.
 
     Raises:
         UserError: the step does not fit.
     """
-    report = dry_run(config, name)
+    report = dry_run(config, name, image_size, crop_size)
     print(report)
     if not report.fits:
         raise UserError(f"--topology={name}: the step does not fit, see above")

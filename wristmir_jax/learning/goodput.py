@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 START, STEPS, INPUT = "start", "steps", "input"
 CHECKPOINTS, VALIDATION = "checkpoints", "validation"
@@ -21,12 +21,21 @@ class Goodput:
         self._seconds: dict[str, float] = dict.fromkeys(_KINDS, 0.0)
 
     @contextlib.contextmanager
-    def spent_in(self, kind: str) -> Iterator[None]:
+    def spent_in(
+        self, kind: str, hidden: Callable[[], bool] = lambda: False
+    ) -> Iterator[None]:
+        """Counts the time within as `kind`.
+
+        Args:
+            kind: such as `INPUT`.
+            hidden: asked at the end: a step was running on the devices all the while. Then they
+                did not wait, and the time counts as spent in steps.
+        """
         begin = time.monotonic()
         try:
             yield
         finally:
-            self._seconds[kind] += time.monotonic() - begin
+            self._seconds[STEPS if hidden() else kind] += time.monotonic() - begin
 
     def started(self) -> None:
         """The first step has been taken: all until now was the start."""

@@ -142,7 +142,7 @@ class _Run:
         try:
             for step in range(resumed.step + 1, config.total_steps + 1):
                 self.watch.progress(step - 1, IN_INPUT)
-                with self.goodput.spent_in(INPUT):
+                with self.goodput.spent_in(INPUT, hidden=reporter.step_is_running):
                     batch, records = _next(resumed.iterator, self.mesh)
                     request_D = self.stop_request.to_devices(self.mesh)
                 self.watch.progress(step - 1, IN_STEP)
@@ -231,6 +231,12 @@ class _Reporter:
     def add(self, step: int, metrics: Metrics, records: np.ndarray) -> None:
         self.flush()
         self._pending = _Pending(step, metrics, records)
+
+    def step_is_running(self) -> bool:
+        """The devices have not finished the newest step."""
+        if self._pending is None:
+            return False
+        return not all(value.is_ready() for value in self._pending.metrics.values())
 
     def flush(self) -> None:
         if self._pending is None:
