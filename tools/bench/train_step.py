@@ -24,10 +24,12 @@ import ml_collections
 import numpy as np
 from absl import app, flags
 from ml_collections import config_flags
+from tqdm import tqdm
 
 from wristmir_jax.anatomy import REGION_NAMES
 from wristmir_jax.learning import config as configs
 from wristmir_jax.learning.pairs import PairLabels
+from wristmir_jax.learning.programs import jit_step
 from wristmir_jax.learning.sharding import make_mesh, place_batch
 from wristmir_jax.learning.state import plan_state
 from wristmir_jax.learning.step import make_train_step
@@ -60,10 +62,10 @@ def measure(
     seconds: dict[str, list[float]] = {name: [] for name in runners}
     # Every shape of text is compiled before the clock starts.
     seen = [next(batches) for _ in range(2 * steps)]
-    for runner in runners.values():
-        for batch in seen:
+    for name, runner in runners.items():
+        for batch in tqdm(seen, f"compile and warm up {name}", unit="step"):
             runner.warm_up(batch)
-    for _ in range(rounds):
+    for _ in tqdm(range(rounds), "measure", unit="round"):
         for name, runner in runners.items():
             seconds[name].append(runner.timed(batches, steps))
     device = jax.devices()[0]
@@ -105,9 +107,9 @@ class _Ours:
 
     def __init__(self, config: ml_collections.ConfigDict, shapes: dict[str, int]):
         self._mesh = make_mesh(config.mesh.fsdp)
-        graph, _, init = plan_state(config, self._mesh, **shapes)
+        graph, plan, init = plan_state(config, self._mesh, **shapes)
         self._state = init()
-        self._step = jax.jit(make_train_step(graph, config, self._mesh), donate_argnums=0)
+        self._step = jit_step(make_train_step(graph, config, self._mesh), plan, self._mesh)
 
     def warm_up(self, batch: Batch) -> None:
         self._state, metrics = self._step(self._state, place_batch(batch, self._mesh))

@@ -15,7 +15,5 @@ def get_config() -> ml_collections.ConfigDict:
     config.model.text_tower = configs.text(512, 8, 8)
     config.model.global_text_length = 64
     config.model.region_text_length = 64
-    # Written out, layers run a little faster than as a loop.
-    config.model.unroll_layers = 12
     config.tokenizer.vocab_size = 8192
     return config

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import ml_collections
 from etils import epath
 from jax.sharding import Mesh, NamedSharding
-from jax.sharding import PartitionSpec as P
 
 from wristmir_jax.anatomy import REGION_NAMES
 from wristmir_jax.data.dataset import Dataset
@@ -17,6 +16,7 @@ from wristmir_jax.data.record import INFO_FILE
 from wristmir_jax.errors import UserError
 from wristmir_jax.learning import config as configs
 from wristmir_jax.learning.collectives import Collective, collectives, unexpected
+from wristmir_jax.learning.programs import jit_step
 from wristmir_jax.learning.sharding import BATCH_SPEC, make_mesh
 from wristmir_jax.learning.state import plan_state
 from wristmir_jax.learning.step import make_train_step
@@ -209,12 +209,7 @@ def dry_run(
         "model_flops": model_flops,
         "computed_flops": step_flops(config, shapes, computed=True),
     }
-    shardings = jax.tree.map(lambda leaf: leaf.sharding, plan)
-    step = jax.jit(
-        make_train_step(graph, config, mesh),
-        donate_argnums=0,
-        out_shardings=(shardings, NamedSharding(mesh, P())),
-    )
+    step = jit_step(make_train_step(graph, config, mesh), plan, mesh)
     try:
         executable = step.lower(plan, abstract_batch(config, shapes, mesh)).compile()
     except jax.errors.JaxRuntimeError as error:

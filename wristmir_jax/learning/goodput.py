@@ -21,9 +21,7 @@ class Goodput:
         self._seconds: dict[str, float] = dict.fromkeys(_KINDS, 0.0)
 
     @contextlib.contextmanager
-    def spent_in(
-        self, kind: str, hidden: Callable[[], bool] = lambda: False
-    ) -> Iterator[None]:
+    def spent_in(self, kind: str, hidden: Callable[[], bool] = lambda: False) -> Iterator[None]:
         """Counts the time within as `kind`.
 
         Args:

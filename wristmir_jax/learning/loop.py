@@ -11,8 +11,7 @@ import jax
 import ml_collections
 import numpy as np
 from etils import epath
-from jax.sharding import Mesh, NamedSharding
-from jax.sharding import PartitionSpec as P
+from jax.sharding import Mesh
 from tqdm import tqdm
 
 from wristmir_jax.data.dataset import Dataset
@@ -26,7 +25,7 @@ from wristmir_jax.learning.goodput import CHECKPOINTS, INPUT, STEPS, VALIDATION,
 from wristmir_jax.learning.inputs import make_batches, make_tokenizer
 from wristmir_jax.learning.messages import tell
 from wristmir_jax.learning.pretraining import load_pretrained, with_pretrained
-from wristmir_jax.learning.programs import Programs
+from wristmir_jax.learning.programs import Programs, jit_step
 from wristmir_jax.learning.record_order import keep_neighbours, record_order
 from wristmir_jax.learning.resume import Resumed, resume
 from wristmir_jax.learning.sharding import make_mesh, place_batch
@@ -81,11 +80,8 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
         if resumed.step >= config.total_steps:
             tell(f"nothing to do: step {resumed.step} of {config.total_steps} is reached")
             return
-        shardings = jax.tree.map(lambda leaf: leaf.sharding, plan)
-        train_step = jax.jit(
-            _hearing_stop_requests(make_train_step(graph, config, mesh)),
-            donate_argnums=0,
-            out_shardings=(shardings, NamedSharding(mesh, P())),
+        train_step = jit_step(
+            _hearing_stop_requests(make_train_step(graph, config, mesh)), plan, mesh
         )
         validation = Validation(config, workdir, dataset, tokenizer, graph, mesh, resumed.step)
         if validation.exhausted:

@@ -88,7 +88,8 @@ def _batch_loss(
         return in_micro_batches(tower, rows, config.micro_batches, mesh)
 
     def captions(level: int, token_TxL: jax.Array, index_BxK: jax.Array) -> jax.Array:
-        features_TxF = features(model.text_features, token_TxL)
+        # In float32, as is the sum of the gradients of all that share a caption.
+        features_TxF = features(model.text_features, token_TxL).astype(jnp.float32)
         features_BxKxF = rows_of_shard(features_TxF, index_BxK, mesh)
         return model.fit_captions(features_BxKxF, index_BxK >= 0, level)
 

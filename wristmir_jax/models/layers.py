@@ -1,6 +1,8 @@
 """Blocks that the towers share."""
 
 import functools
+import math
+from collections.abc import Callable
 from typing import Literal
 
 import jax
@@ -10,10 +12,51 @@ from flax import nnx
 from wristmir_jax.models.specs import TransformerSpec
 from wristmir_jax.models.stack import Execution, apply_stacked, stacked
 
+Pointwise = Callable[[jax.Array], jax.Array]
+
+
+def _keeping_input_alone(function: Pointwise, slope: Pointwise) -> Pointwise:
+    """`function`, whose gradient is computed from its input.
+
+    Left to itself the backward pass keeps a second array as large as a hidden layer, the largest
+    there is; to write and read it takes longer than to compute it anew.
+    """
+
+    @jax.custom_vjp
+    def activation(x: jax.Array) -> jax.Array:
+        return function(x)
+
+    def backward(x: jax.Array, cotangent: jax.Array) -> tuple[jax.Array]:
+        gradient = cotangent.astype(jnp.float32) * slope(x.astype(jnp.float32))
+        return (gradient.astype(x.dtype),)
+
+    activation.defvjp(lambda x: (function(x), x), backward)
+    return activation
+
+
+def _gelu_slope(x: jax.Array) -> jax.Array:
+    below = 0.5 * (1 + jax.lax.erf(x * math.sqrt(0.5)))
+    return below + x * jnp.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
+
+
+def _gelu_tanh_slope(x: jax.Array) -> jax.Array:
+    scale, cubic = math.sqrt(2 / math.pi), 0.044715
+    tanh = jnp.tanh(scale * (x + cubic * x**3))
+    return 0.5 * (1 + tanh) + 0.5 * x * (1 - tanh**2) * scale * (1 + 3 * cubic * x**2)
+
+
+def _quick_gelu_slope(x: jax.Array) -> jax.Array:
+    below = jax.nn.sigmoid(1.702 * x)
+    return below + 1.702 * x * below * (1 - below)
+
+
+# Gaussian error linear units (Hendrycks and Gimpel 2016, arXiv 1606.08415).
 _ACTIVATIONS = {
-    "gelu": functools.partial(jax.nn.gelu, approximate=False),
-    "gelu_tanh": functools.partial(jax.nn.gelu, approximate=True),
-    "quick_gelu": lambda x: x * jax.nn.sigmoid(1.702 * x),
+    "gelu": _keeping_input_alone(functools.partial(jax.nn.gelu, approximate=False), _gelu_slope),
+    "gelu_tanh": _keeping_input_alone(
+        functools.partial(jax.nn.gelu, approximate=True), _gelu_tanh_slope
+    ),
+    "quick_gelu": _keeping_input_alone(lambda x: x * jax.nn.sigmoid(1.702 * x), _quick_gelu_slope),
 }
 ACTIVATIONS = tuple(_ACTIVATIONS)
 
@@ -29,13 +72,13 @@ class Attention(nnx.Module):
         self.out = nnx.Linear(width, width, dtype=dtype, rngs=rngs)
 
     def __call__(
-        self, x_BxLxD: jax.Array, key_valid_BxL: jax.Array | None = None, causal: bool = False
+        self, x_BxLxD: jax.Array, num_keys_B: jax.Array | None = None, causal: bool = False
     ) -> jax.Array:
-        """Attend within each row; positions that are not valid are never attended to."""
+        """Attend within each row; as `attend`."""
         B, L, D = x_BxLxD.shape
         qkv = self.qkv(x_BxLxD).reshape(B, L, 3, self.num_heads, D // self.num_heads)
         y_BxLxHxDh = attend(
-            qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2], self.execution, key_valid_BxL, causal
+            qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2], self.execution, num_keys_B, causal
         )
         return self.out(y_BxLxHxDh.reshape(B, L, D))
 
@@ -45,30 +88,33 @@ def attend(
     k_BxSxHxDh: jax.Array,
     v_BxSxHxDh: jax.Array,
     execution: Execution,
-    key_valid_BxS: jax.Array | None = None,
+    num_keys_B: jax.Array | None = None,
     causal: bool = False,
 ) -> jax.Array:
-    """Scaled dot-product attention, (B, L, H, Dh)."""
-    mask = None if key_valid_BxS is None else key_valid_BxS[:, None, None, :]
+    """Scaled dot-product attention, (B, L, H, Dh).
+
+    Args:
+        num_keys_B: int32, at least 1: of each row, so many keys from the first on are attended to;
+            None for all.
+        causal: queries attend to no key behind their own position.
+    """
     return jax.nn.dot_product_attention(
         q_BxLxHxDh,
         k_BxSxHxDh,
         v_BxSxHxDh,
-        mask=mask,
+        key_value_seq_lengths=num_keys_B,
         is_causal=causal,
-        implementation=_attention(execution, q_BxLxHxDh, masked=mask is not None),
+        implementation=_attention(execution, q_BxLxHxDh),
     )
 
 
-def _attention(
-    execution: Execution, q_BxLxHxDh: jax.Array, masked: bool
-) -> Literal["xla", "cudnn"]:
+def _attention(execution: Execution, q_BxLxHxDh: jax.Array) -> Literal["xla", "cudnn"]:
     if execution.attention != "auto":
         return execution.attention
     head_width = q_BxLxHxDh.shape[-1]
     half = q_BxLxHxDh.dtype in (jnp.bfloat16, jnp.float16)
-    # What cuDNN's fused attention takes; captions, which need a mask, are short anyway.
-    fused = half and not masked and head_width % 8 == 0 and head_width <= 128
+    # What cuDNN's fused attention takes.
+    fused = half and head_width % 8 == 0 and head_width <= 128
     return "cudnn" if fused and jax.default_backend() == "gpu" else "xla"
 
 
@@ -95,12 +141,12 @@ class TransformerBlock(nnx.Module):
         self.mlp = Perceptron(spec, execution.dtype, rngs=rngs)
 
     def __call__(
-        self, x_BxLxD: jax.Array, key_valid_BxL: jax.Array | None = None, causal: bool = False
+        self, x_BxLxD: jax.Array, num_keys_B: jax.Array | None = None, causal: bool = False
     ) -> jax.Array:
         if self.norm_first:
-            x_BxLxD = x_BxLxD + self.attention(self.norm1(x_BxLxD), key_valid_BxL, causal)
+            x_BxLxD = x_BxLxD + self.attention(self.norm1(x_BxLxD), num_keys_B, causal)
             return x_BxLxD + self.mlp(self.norm2(x_BxLxD))
-        x_BxLxD = self.norm1(x_BxLxD + self.attention(x_BxLxD, key_valid_BxL, causal))
+        x_BxLxD = self.norm1(x_BxLxD + self.attention(x_BxLxD, num_keys_B, causal))
         return self.norm2(x_BxLxD + self.mlp(x_BxLxD))
 
 
@@ -114,10 +160,10 @@ class Transformer(nnx.Module):
         self.layers = stacked(blocks)
 
     def __call__(
-        self, x_BxLxD: jax.Array, key_valid_BxL: jax.Array | None = None, causal: bool = False
+        self, x_BxLxD: jax.Array, num_keys_B: jax.Array | None = None, causal: bool = False
     ) -> jax.Array:
         def call(block: TransformerBlock, x_BxLxD: jax.Array) -> jax.Array:
-            return block(x_BxLxD, key_valid_BxL, causal)
+            return block(x_BxLxD, num_keys_B, causal)
 
         return apply_stacked(self.layers, call, x_BxLxD, self.execution, self.frozen_layers)
 

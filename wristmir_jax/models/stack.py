@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.experimental.layout import Layout, with_layout_constraint
 from jax.sharding import PartitionSpec as P
 
 Block = TypeVar("Block", bound=nnx.Module)
@@ -32,14 +33,25 @@ class Execution:
         dtype: of the computation; parameters are float32.
         remat: key of `REMAT_POLICIES`: what a backward pass computes anew instead of keeping it.
         unroll_layers: stacks of at most so many blocks are written out, deeper ones are a loop,
-            which compiles faster and runs a little slower.
+            which compiles faster and runs slower; -1 for `_UNROLLED_LAYERS` of the backend.
         attention: xla, cudnn, or auto for cudnn where a GPU computes in half precision.
     """
 
     dtype: Any = jnp.float32
     remat: str = "none"
-    unroll_layers: int = 4
+    unroll_layers: int = -1
     attention: Literal["auto", "xla", "cudnn"] = "auto"
+
+    def writes_out(self, depth: int) -> bool:
+        """Whether a stack of `depth` blocks is written out."""
+        most = self.unroll_layers
+        if most < 0:
+            most = _UNROLLED_LAYERS.get(jax.default_backend(), 4)
+        return depth <= most
+
+
+# On a GPU a loop copies what the backward pass needs, and takes half as long again.
+_UNROLLED_LAYERS = {"gpu": 24}
 
 
 def stacked(blocks: list[Block]) -> Block:
@@ -65,6 +77,10 @@ def apply_stacked(
         execution: how.
         frozen_layers: of so many blocks from the first on, and of `x`, no gradient is taken.
     """
+    if jax.default_backend() == "gpu":
+        # The gradient of a table of positions is a sum over the batch, for which XLA would rather
+        # have the batch last, and with it all activations before and behind.
+        x = with_layout_constraint(x, Layout(tuple(range(x.ndim))))
     graph, state = nnx.split(blocks)
     depth = jax.tree.leaves(state)[0].shape[0]
 
@@ -75,13 +91,13 @@ def apply_stacked(
         body = jax.checkpoint(
             body,
             policy=REMAT_POLICIES[execution.remat],
-            prevent_cse=depth <= execution.unroll_layers,
+            prevent_cse=execution.writes_out(depth),
         )
 
     def run(x: jax.Array, layers: slice) -> jax.Array:
         part = jax.tree.map(lambda leaf: leaf[layers], state)
         length = len(range(depth)[layers])
-        unroll = max(length, 1) if length <= execution.unroll_layers else 1
+        unroll = max(length, 1) if execution.writes_out(length) else 1
         return jax.lax.scan(body, x, part, length=length, unroll=unroll)[0]
 
     if frozen_layers:

@@ -1,6 +1,7 @@
 """Text tower: a transformer over the tokens of a caption."""
 
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,30 @@ from flax import nnx
 from wristmir_jax.models.layers import Transformer, layer_norm
 from wristmir_jax.models.specs import TextSpec
 from wristmir_jax.models.stack import Execution, whole
+
+
+@jax.custom_vjp
+def _rows(table_VxD: jax.Array, index_TxL: jax.Array) -> jax.Array:
+    """Rows (T, L, D) of a table; its gradient is summed in float32.
+
+    In half precision a sum over the thousand places of a frequent word would stop growing, and GPUs
+    would add slowly.
+    """
+    return jnp.take(table_VxD, index_TxL, axis=0)
+
+
+def _rows_forward(table_VxD: jax.Array, index_TxL: jax.Array) -> tuple[jax.Array, Any]:
+    return _rows(table_VxD, index_TxL), (table_VxD, index_TxL)
+
+
+def _rows_backward(saved: Any, cotangent_TxLxD: jax.Array) -> tuple[jax.Array, None]:
+    table_VxD, index_TxL = saved
+    sums_VxD = jnp.zeros(table_VxD.shape, jnp.float32)
+    sums_VxD = sums_VxD.at[index_TxL].add(cotangent_TxLxD.astype(jnp.float32))
+    return sums_VxD.astype(table_VxD.dtype), None
+
+
+_rows.defvjp(_rows_forward, _rows_backward)
 
 
 class TextTower(nnx.Module):
@@ -48,21 +73,24 @@ class TextTower(nnx.Module):
         )
 
     def __call__(self, token_TxL: jax.Array) -> jax.Array:
-        """Features (T, out_features) of token ids int32 (T, L); finite for a row of padding."""
+        """Features (T, out_features) of token ids int32 (T, L), padding behind them.
+
+        They are finite for a row of padding.
+        """
         spec = self.spec
         valid_TxL = token_TxL != spec.pad_id
         # Half as much is sent in half precision.
         table_VxD = whole(self.token.embedding[...].astype(self.blocks.execution.dtype))
-        x_TxLxD = jnp.take(table_VxD, token_TxL, axis=0)
+        x_TxLxD = _rows(table_VxD, token_TxL)
         x_TxLxD = x_TxLxD + self.position[...][: token_TxL.shape[1]].astype(x_TxLxD.dtype)
         if self.input_norm is not None:
             x_TxLxD = self.input_norm(x_TxLxD)
-        key_valid_TxL = None
+        num_tokens_T = None
         # Behind a causal caption comes nothing that it could see.
         if not spec.sees_padding and not spec.causal:
-            # A row of padding alone would attend to nothing; let it see itself.
-            key_valid_TxL = valid_TxL | ~valid_TxL.any(axis=1, keepdims=True)
-        x_TxLxD = self.blocks(x_TxLxD, key_valid_TxL, spec.causal)
+            # A row of padding alone would attend to nothing.
+            num_tokens_T = jnp.maximum(valid_TxL.sum(axis=1, dtype=jnp.int32), 1)
+        x_TxLxD = self.blocks(x_TxLxD, num_tokens_T, spec.causal)
         if self.norm is not None:
             x_TxLxD = self.norm(x_TxLxD)
         x_TxD = self._pool(x_TxLxD, token_TxL, valid_TxL)

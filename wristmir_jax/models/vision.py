@@ -84,7 +84,7 @@ class ViT(nnx.Module):
             patches_BxLxP = jnp.take_along_axis(patches_BxLxP, kept_BxK[..., None], axis=1)
             position = position[0][kept_BxK]
         x_BxLxD = self.patch(patches_BxLxP) + position
-        x_BxLxD = x_BxLxD + self.kind[...].astype(x_BxLxD.dtype)[kind_B][:, None]
+        x_BxLxD = x_BxLxD + _of_kind(self.kind[...], kind_B).astype(x_BxLxD.dtype)[:, None]
         num_prefix = self.spec.num_prefix_tokens
         if self.prefix is not None:
             prefix = self.prefix[...].astype(x_BxLxD.dtype)
@@ -100,6 +100,13 @@ class ViT(nnx.Module):
         else:
             x_BxD = x_BxLxD[:, num_prefix:].mean(axis=1)
         return x_BxD if self.projection is None else self.projection(x_BxD)
+
+
+def _of_kind(table: jax.Array, kind_B: jax.Array) -> jax.Array:
+    """Rows of a table (num_kinds, ...), as a product: of a gather, the gradient would have all
+    images wait for their turn to add to the same few rows."""
+    one_hot_BxK = jax.nn.one_hot(kind_B, len(table), dtype=table.dtype)
+    return jnp.tensordot(one_hot_BxK, table, 1, precision=jax.lax.Precision.HIGHEST)
 
 
 class AttentionPooling(nnx.Module):
@@ -199,7 +206,7 @@ class ConvTower(nnx.Module):
     def __call__(self, image_BxHxW: jax.Array, kind_B: jax.Array) -> jax.Array:
         """Features of shape (B, out_features): mean- and max-pooled, for marks of any extent."""
         x_BxHxWxC = self.stem(image_BxHxW[..., None])
-        gain_Bx2xC = self.kind[...].astype(x_BxHxWxC.dtype)[kind_B]
+        gain_Bx2xC = _of_kind(self.kind[...], kind_B).astype(x_BxHxWxC.dtype)
         gain, shift = gain_Bx2xC[:, 0, None, None], gain_Bx2xC[:, 1, None, None]
         x_BxHxWxC = nnx.relu(x_BxHxWxC * (1 + gain) + shift)
         for block in self.blocks:
