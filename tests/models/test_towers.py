@@ -10,6 +10,8 @@ from wristmir_jax.learning import config as configs
 from wristmir_jax.learning.state import make_model
 from wristmir_jax.models import parameters
 from wristmir_jax.models.dual_encoder import GLOBAL_LEVEL, REGION_LEVEL
+from wristmir_jax.models.layers import ACTIVATIONS
+from wristmir_jax.models.text import token_vectors
 
 TOWERS = {"vit": configs.vit(8, 32, 2, 2), "convolutional": configs.convolutional(2, (16, 24), 1)}
 
@@ -88,3 +90,25 @@ def test_bfloat16_towers_give_float32_vectors_close_to_float32_ones():
     vectors = rounded.encode_global(image)
     assert vectors.dtype == jnp.float32
     np.testing.assert_allclose(vectors, exact.encode_global(image), atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("name", "reference"),
+    [
+        ("gelu", lambda x: jax.nn.gelu(x, approximate=False)),
+        ("gelu_tanh", lambda x: jax.nn.gelu(x, approximate=True)),
+        ("quick_gelu", lambda x: x * jax.nn.sigmoid(1.702 * x)),
+    ],
+)
+def test_activations_have_the_gradients_that_jax_takes(name, reference):
+    x = jnp.linspace(-8, 8, 4001)
+    ours, theirs = (jax.vmap(jax.value_and_grad(f))(x) for f in (ACTIVATIONS[name], reference))
+    np.testing.assert_allclose(ours, theirs, atol=2e-6)
+
+
+def test_the_gradient_of_a_frequent_word_is_no_coarser_in_half_precision():
+    """Its 4,096 places in a batch add up beyond what bfloat16 can count to one by one."""
+    table, index = jnp.zeros((4, 8), jnp.bfloat16), jnp.ones((64, 64), jnp.int32)
+    gradient = jax.grad(lambda table: token_vectors(table, index).astype(jnp.float32).sum())(table)
+    np.testing.assert_array_equal(gradient[1].astype(jnp.float32), 4096)
+    np.testing.assert_array_equal(gradient[0].astype(jnp.float32), 0)

@@ -350,7 +350,7 @@ def _validate_tower(config: ml_collections.ConfigDict, tower: str) -> None:
         spec = spec_of.of(keys)
     except (TypeError, ValueError) as error:
         raise UserError(f"config.model.{tower}: {error}") from None
-    for key, choices in (("activation", ACTIVATIONS), ("pooling", poolings[spec_of])):
+    for key, choices in (("activation", tuple(ACTIVATIONS)), ("pooling", poolings[spec_of])):
         if keys.get(key, choices[0]) not in choices:
             raise UserError(
                 f"config.model.{tower}.{key}={keys[key]}: choose {' or '.join(choices)}"

@@ -51,14 +51,13 @@ def _quick_gelu_slope(x: jax.Array) -> jax.Array:
 
 
 # Gaussian error linear units (Hendrycks and Gimpel 2016, arXiv 1606.08415).
-_ACTIVATIONS = {
+ACTIVATIONS = {
     "gelu": _keeping_input_alone(functools.partial(jax.nn.gelu, approximate=False), _gelu_slope),
     "gelu_tanh": _keeping_input_alone(
         functools.partial(jax.nn.gelu, approximate=True), _gelu_tanh_slope
     ),
     "quick_gelu": _keeping_input_alone(lambda x: x * jax.nn.sigmoid(1.702 * x), _quick_gelu_slope),
 }
-ACTIVATIONS = tuple(_ACTIVATIONS)
 
 
 class Attention(nnx.Module):
@@ -127,7 +126,7 @@ class Perceptron(nnx.Module):
         self.down = nnx.Linear(spec.hidden, spec.width, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return self.down(_ACTIVATIONS[self.activation](self.up(x)))
+        return self.down(ACTIVATIONS[self.activation](self.up(x)))
 
 
 class TransformerBlock(nnx.Module):

@@ -13,7 +13,7 @@ from wristmir_jax.models.stack import Execution, whole
 
 
 @jax.custom_vjp
-def _rows(table_VxD: jax.Array, index_TxL: jax.Array) -> jax.Array:
+def token_vectors(table_VxD: jax.Array, index_TxL: jax.Array) -> jax.Array:
     """Rows (T, L, D) of a table; its gradient is summed in float32.
 
     In half precision a sum over the thousand places of a frequent word would stop growing, and GPUs
@@ -22,18 +22,18 @@ def _rows(table_VxD: jax.Array, index_TxL: jax.Array) -> jax.Array:
     return jnp.take(table_VxD, index_TxL, axis=0)
 
 
-def _rows_forward(table_VxD: jax.Array, index_TxL: jax.Array) -> tuple[jax.Array, Any]:
-    return _rows(table_VxD, index_TxL), (table_VxD, index_TxL)
+def _token_vectors_forward(table_VxD: jax.Array, index_TxL: jax.Array) -> tuple[jax.Array, Any]:
+    return token_vectors(table_VxD, index_TxL), (table_VxD, index_TxL)
 
 
-def _rows_backward(saved: Any, cotangent_TxLxD: jax.Array) -> tuple[jax.Array, None]:
+def _token_vectors_backward(saved: Any, cotangent_TxLxD: jax.Array) -> tuple[jax.Array, None]:
     table_VxD, index_TxL = saved
     sums_VxD = jnp.zeros(table_VxD.shape, jnp.float32)
     sums_VxD = sums_VxD.at[index_TxL].add(cotangent_TxLxD.astype(jnp.float32))
     return sums_VxD.astype(table_VxD.dtype), None
 
 
-_rows.defvjp(_rows_forward, _rows_backward)
+token_vectors.defvjp(_token_vectors_forward, _token_vectors_backward)
 
 
 class TextTower(nnx.Module):
@@ -81,7 +81,7 @@ class TextTower(nnx.Module):
         valid_TxL = token_TxL != spec.pad_id
         # Half as much is sent in half precision.
         table_VxD = whole(self.token.embedding[...].astype(self.blocks.execution.dtype))
-        x_TxLxD = _rows(table_VxD, token_TxL)
+        x_TxLxD = token_vectors(table_VxD, token_TxL)
         x_TxLxD = x_TxLxD + self.position[...][: token_TxL.shape[1]].astype(x_TxLxD.dtype)
         if self.input_norm is not None:
             x_TxLxD = self.input_norm(x_TxLxD)
