@@ -50,6 +50,9 @@ _SET = flags.DEFINE_multi_string(
 _LOSS_DIM = flags.DEFINE_integer("loss_dim", 512, "Of the vectors of the loss alone.")
 _LOSS_TILE = flags.DEFINE_integer("loss_tile", 1024, "Tile of the loss alone.")
 _LOSS_PAIRS = flags.DEFINE_integer("loss_pairs", 2**19, "Of the loss alone, and twice as many.")
+_TABLES = flags.DEFINE_multi_enum(
+    "table", ["steps", "loss", "search"], ["steps", "loss", "search"], "Which to make; repeatable."
+)
 _IMAGES = flags.DEFINE_integer("images", 100_000, "Of the index that is searched, two an exam.")
 
 _MIB, _GIB = 2**20, 2**30
@@ -255,19 +258,20 @@ def search_rows(names: Sequence[str], num_images: int, dim: int) -> Iterator[lis
 def main(_: list[str]) -> None:
     names = _TOPOLOGIES.value
     dim = _LOSS_DIM.value
-    tables = (
-        (STEP_COLUMNS, step_rows(_CONFIGS.value, names, [int(n) for n in _MICRO_BATCHES.value])),
-        (
+    micro_batches = [int(number) for number in _MICRO_BATCHES.value]
+    tables = {
+        "steps": (STEP_COLUMNS, step_rows(_CONFIGS.value, names, micro_batches)),
+        "loss": (
             ("topology", "pairs", "loss MiB a device", "vectors a pair", "MiB of dense logits"),
             loss_rows(names, _LOSS_PAIRS.value, dim, _LOSS_TILE.value),
         ),
-        (
+        "search": (
             ("topology", "program", "images", "peak GiB of one device"),
             search_rows(names, _IMAGES.value, dim),
         ),
-    )
+    }
     try:
-        for columns, rows in tables:
+        for columns, rows in (tables[name] for name in _TABLES.value):
             for line in table(columns, rows):
                 print(line, flush=True)
             print()

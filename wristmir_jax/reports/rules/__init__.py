@@ -1,0 +1,1 @@
+"""Reads English reports by rules, following GUIDELINE.md; needs no weights."""

@@ -1,0 +1,181 @@
+"""The words of reports, and what they mean.
+
+A concept has a kind, such as FRACTURE, and a value, such as the type of fracture. Phrases are found
+word by word, the longest first; hyphens count as spaces, and words are first replaced by the form
+that phrases are written in.
+"""
+
+import functools
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class Concept(NamedTuple):
+    kind: str
+    value: str = ""
+
+
+# Kinds. A bone's value is a key of `summary.REGION_OF_BONE` or "other"; other values are those of
+# `Findings`, or free.
+BONE, PART, FRACTURE, ABNORMALITY = "bone", "part", "fracture", "abnormality"
+NEGATION, ABSENT, HEDGE, NORMAL, RESTRICTION = "not", "absent", "hedge", "normal", "restriction"
+SUBJECT, TYPE, DISPLACEMENT, GRADE, ANGULATION = "subject", "type", "displaced", "grade", "angled"
+DIRECTION, APEX, HEALING, CAST, HARDWARE = "direction", "apex", "healing", "cast", "hardware"
+OSTEOPENIA, MINERAL, SWELLING, PHYSIS, PHYSIS_STATE = "thin", "mineral", "swollen", "plate", "fused"
+VIEW, VIEWS, SIDE, BOTH_SIDES, FOLLOW_UP, PAST = "view", "views", "side", "sides", "again", "past"
+REMOVED, ADVICE, UNREPORTED, COMPARISON_VIEW, UNIT = "gone", "advice", "unread", "compare", "unit"
+EXAM, OTHER_PART, SHAFT_WIDTH, ORDINAL, RANGE, POSITION = (
+    *("exam", "elsewhere", "width", "nth", "to", "position"),
+)
+RESOLVED, CONTRAST, EXCEPT, NUMBER, WORD, MARK = "over", "but", "except", "number", "word", "mark"
+SIDE_CORRECTION, LOCATION, LOW = "slip", "where", "low"
+
+
+@functools.cache
+def tables() -> dict[str, Any]:
+    """`lexicon.json`: forms of words, phrases by kind and value, and what dictation garbles."""
+    return json.loads(Path(__file__).with_name("lexicon.json").read_text())
+
+
+def word_list(name: str) -> frozenset[str]:
+    """Words of `lexicon.json` that are listed for one purpose."""
+    return frozenset(tables()["words"][name].split())
+
+
+@functools.cache
+def _forms() -> dict[str, str]:
+    """Forms of a word -> the form that phrases are written in."""
+    return {form: word for word, forms in tables()["forms"].items() for form in forms.split()}
+
+
+def _phrases() -> Iterator[tuple[str, Concept]]:
+    for kind, values in tables()["phrases"].items():
+        for value, phrases in values.items():
+            for phrase in phrases:
+                yield phrase, Concept(kind, value)
+    yield from _salter_harris()
+
+
+def _salter_harris() -> Iterator[tuple[str, Concept]]:
+    """Every way to write a grade of Salter and Harris (1963, J Bone Joint Surg Am 45:587)."""
+    names = (
+        "salter harris",
+        "salter",
+        "sh",
+        "s h",
+        "salter and harris",
+        "s/h",
+        "salterharris",
+        "salter harris fracture",
+        "salter harris injury",
+        "salt a harris",
+        "salt her harris",
+    )
+    nouns = (
+        "physis fracture",
+        "physis injury",
+        "growth plate fracture",
+        "growth plate injury",
+        "epiphysis fracture",
+        "epiphysis injury",
+        "salter harris fracture",
+        "salter fracture",
+        "salter harris injury",
+        "salter injury",
+    )
+    grades = (
+        ("1", "i one"),
+        ("2", "ii two too to"),
+        ("3", "iii three"),
+        ("4", "iv four for"),
+        ("5", "v five"),
+    )
+    for grade, spelled in grades:
+        concept = Concept(FRACTURE, f"salter_harris_{grade}")
+        for number in (grade, *spelled.split()):
+            sure = number not in ("to", "too", "for")
+            for name, between, noun in itertools.product(
+                names, ("", "type ", "grade ", "class "), ("", " fracture", " injury")
+            ):
+                if sure or between:
+                    yield f"{name} {between}{number}{noun}", concept
+            for noun in nouns:
+                yield f"type {number} {noun}", concept
+                yield f"grade {number} {noun}", concept
+
+
+class Node:
+    """Of the trie of phrases: the words that may follow, and what the words so far mean."""
+
+    __slots__ = ("concept", "following")
+
+    def __init__(self) -> None:
+        self.following: dict[str, Node] = {}
+        self.concept: Concept | None = None
+
+
+@functools.cache
+def phrase_trie() -> Node:
+    """The root of all phrases, in canonical words."""
+    root = Node()
+    for phrase, concept in _phrases():
+        node = root
+        for word in phrase.split():
+            node = node.following.setdefault(canonical(word), Node())
+        node.concept = node.concept or concept
+    return root
+
+
+def canonical(word: str) -> str:
+    """The form that phrases are written in."""
+    return _forms().get(word, word)
+
+
+@functools.cache
+def vocabulary() -> frozenset[str]:
+    """Words that mean something here, in all forms."""
+    words = set(_forms())
+    for phrase, _ in _phrases():
+        words.update(phrase.split())
+    return frozenset(words)
+
+
+@functools.lru_cache(maxsize=65536)
+def repaired(word: str) -> tuple[str, ...]:
+    """A word as it was meant: itself, a key word one letter away, or two words run together."""
+    known = vocabulary()
+    if word in known or len(word) < 4 or not word.isalpha():
+        return (word,)
+    misheard = tables()["misheard"]
+    if word in misheard:
+        return (misheard[word],)
+    if len(word) >= 6:
+        for key in tables()["key_words"]:
+            if abs(len(key) - len(word)) <= 1 and len(key) >= 5 and _one_apart(word, key):
+                return (key,)
+    if len(word) >= 8:
+        for cut in range(3, len(word) - 2):
+            a, b = word[:cut], word[cut:]
+            if a in known and b in known and (len(a) > 4 or len(b) > 4) and min(len(a), len(b)) > 2:
+                return (a, b)
+    return (word,)
+
+
+def _one_apart(a: str, b: str) -> bool:
+    """Whether one letter was changed, left out, added, or two neighbours swapped."""
+    if len(a) == len(b):
+        different = [i for i, (x, y) in enumerate(zip(a, b, strict=True)) if x != y]
+        if len(different) == 1:
+            # The end of a word carries its number or its kind, not a slip.
+            return different[0] > 0
+        return (
+            len(different) == 2
+            and (a[different[0]] == b[different[1]] and a[different[1]] == b[different[0]])
+            and different[1] - different[0] == 1
+        )
+    if len(a) > len(b):
+        a, b = b, a
+    return any(b[:i] + b[i + 1 :] == a for i in range(1, len(b)))

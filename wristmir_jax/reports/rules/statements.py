@@ -1,0 +1,575 @@
+"""What the sentences of a report assert, deny and suspect, bone by bone."""
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+
+from wristmir_jax.reports.rules import lexicon as words
+from wristmir_jax.reports.rules.lexicon import Concept
+from wristmir_jax.reports.rules.text import Token
+
+_CONNECTIVES = {
+    "and": "and",
+    "or": "or",
+    "nor": "or",
+    "with": "with",
+    ",": ",",
+    "/": "and",
+    "(": "(",
+    ")": ")",
+    "\u2013": ",",
+    "\u2014": ",",
+    "including": ",",
+    "plus": "and",
+    "as": "as",
+    "~": ",",
+}
+
+
+@dataclasses.dataclass(slots=True)
+class Item:
+    """A concept where it stands; `words` are its canonical words."""
+
+    kind: str
+    value: str
+    words: tuple[str, ...]
+    start: int
+    end: int
+
+
+@dataclasses.dataclass(slots=True)
+class Chunk:
+    """What stands between two connectives."""
+
+    joined: str
+    items: list[Item] = dataclasses.field(default_factory=list)
+    strong: bool = False
+    excepted: bool = False
+
+    def of(self, *kinds: str) -> list[Item]:
+        return [item for item in self.items if item.kind in kinds]
+
+    def has(self, *kinds: str) -> bool:
+        return any(item.kind in kinds for item in self.items)
+
+
+@dataclasses.dataclass(slots=True)
+class Statement:
+    """One predicate about some bones.
+
+    Attributes:
+        status: of `Findings`; or details, of a fracture that is asserted elsewhere.
+        bones: keys of `summary.REGIONS_OF_BONE`, names of other bones, or none for all.
+        restriction: new or other, where a denial is of new or other fractures only.
+        items: what is said of it.
+        start, end: place in the report.
+    """
+
+    status: str
+    bones: list[str]
+    items: list[Item]
+    start: int
+    end: int
+    restriction: str = ""
+    others: bool = False
+    side: str = ""
+    kind: int = 0
+    part: str = ""
+
+    @property
+    def types(self) -> list[str]:
+        return [item.value for item in self.items if item.kind == words.FRACTURE and item.value]
+
+
+def items_of(tokens: Sequence[Token]) -> list[Item]:
+    """Concepts, numbers and marks of a sentence; words without a meaning are left out."""
+    spelled: list[tuple[str, Token]] = []
+    for position, token in enumerate(tokens):
+        if token.word == "-":
+            if _between_numbers(tokens, position):
+                spelled.append(("to", token))
+            continue
+        spelled.extend((words.canonical(word), token) for word in words.repaired(token.word))
+    root = words.phrase_trie()
+    found: list[Item] = []
+    position, count = 0, len(spelled)
+    while position < count:
+        word, token = spelled[position]
+        length, concept, reach = 0, None, position
+        node = root.following.get(word)
+        while node is not None:
+            reach += 1
+            if node.concept is not None:
+                length, concept = reach - position, node.concept
+            node = node.following.get(spelled[reach][0]) if reach < count else None
+        if concept is None:
+            length = 1
+            if word[0].isdigit():
+                concept = Concept(words.NUMBER, word)
+            elif word in _CONNECTIVES or word == ":":
+                concept = Concept(words.MARK, _CONNECTIVES.get(word, word))
+        elif concept.kind == words.RANGE:
+            concept = Concept(words.MARK, "to" if word == "to" else _CONNECTIVES[word])
+        if concept is not None:
+            last = spelled[position + length - 1][1]
+            spoken = tuple(w for w, _ in spelled[position : position + length])
+            found.append(Item(concept.kind, concept.value, spoken, token.start, last.end))
+        position += length
+    return found
+
+
+def _between_numbers(tokens: Sequence[Token], position: int) -> bool:
+    return (
+        0 < position < len(tokens) - 1
+        and tokens[position - 1].word[0].isdigit()
+        and tokens[position + 1].word[0].isdigit()
+    )
+
+
+def chunks_of(items: Sequence[Item]) -> list[Chunk]:
+    """A sentence cut at its connectives."""
+    chunks = [Chunk("", strong=True)]
+    for position, item in enumerate(items):
+        now = chunks[-1]
+        if item.kind in (words.CONTRAST, words.EXCEPT):
+            chunks.append(Chunk("but", strong=True, excepted=item.kind == words.EXCEPT))
+        elif item.kind != words.MARK:
+            now.items.append(item)
+        elif item.value == ":":
+            if now.has(*_PREDICATES, words.VIEW, words.VIEWS, words.EXAM):
+                chunks.append(Chunk("but", strong=True))
+        elif item.value == "to":
+            now.items.append(item)
+        elif item.value in ("and", "or") and _joins_numbers(items, position):
+            now.items.append(dataclasses.replace(item, value="to"))
+        elif item.value != "as":
+            if not now.items and len(chunks) > 1 and not now.strong:
+                # ", and": the word says more than the comma.
+                if item.value not in (",", ")"):
+                    now.joined = item.value
+            elif now.items or now.strong:
+                if now.strong and not now.items:
+                    continue
+                chunks.append(Chunk(item.value))
+    return _with_shared_bones([chunk for chunk in chunks if chunk.items])
+
+
+def _with_shared_bones(chunks: list[Chunk]) -> list[Chunk]:
+    """ "Third and fourth metacarpals": the number gets its bone too."""
+    for chunk, following in itertools.pairwise(chunks):
+        numbered = chunk.has(words.ORDINAL) and not chunk.has(words.BONE)
+        if numbered and following.has(words.ORDINAL):
+            bones = [item for item in following.items if item.kind == words.BONE]
+            chunk.items.extend(bones)
+    return chunks
+
+
+_LEADING = (
+    words.HEALING,
+    words.DISPLACEMENT,
+    words.TYPE,
+    words.GRADE,
+    words.HEDGE,
+    words.ANGULATION,
+)
+_ADJECTIVES = (
+    *_LEADING,
+    words.NEGATION,
+    words.RESTRICTION,
+    words.SIDE,
+    words.WORD,
+    words.DIRECTION,
+    words.PART,
+    words.FOLLOW_UP,
+    words.LOCATION,
+    words.PAST,
+    words.ABSENT,
+)
+_PREDICATES = (words.FRACTURE, words.NORMAL, words.ABNORMALITY)
+
+
+def _joins_numbers(items: Sequence[Item], position: int) -> bool:
+    return (
+        0 < position < len(items) - 2
+        and items[position - 1].kind == words.NUMBER
+        and items[position + 1].kind == words.NUMBER
+    )
+
+
+def other_name(items: Sequence[Item]) -> str:
+    """Of a bone that is no region: with its number, and its finger."""
+    spoken = [
+        " ".join(item.words)
+        for item in items
+        if item.kind in (words.ORDINAL, words.LOCATION)
+        or (item.kind == words.PART and item.value != "distal")
+        or (item.kind == words.BONE and item.value == "other")
+    ]
+    return " ".join(spoken).replace("radius", "radial")
+
+
+def bones_of(chunk: Chunk) -> list[str]:
+    """Keys and names of the bones of a chunk."""
+    shaft = any(item.value in ("shaft", "proximal") for item in chunk.of(words.PART))
+    distal = any(item.value == "distal" for item in chunk.of(words.PART))
+    found: list[str] = []
+    for item in chunk.of(words.BONE):
+        bone = item.value
+        if bone == "other":
+            continue
+        if bone == "both":
+            bone = "distal both" if distal and not shaft else "both"
+        if shaft and bone in ("radius", "ulna"):
+            bone = f"{bone} shaft"
+        elif shaft and bone in ("both", "distal both"):
+            bone = "both shafts"
+        found.append(bone)
+    name = other_name(chunk.items)
+    if name and any(item.value == "other" for item in chunk.of(words.BONE)):
+        found.append(f"other:{name}")
+    # "Fracture of the styloid process of the distal ulna" is of the styloid alone.
+    if "styloid" in found and "ulna" in found and len(chunk.of(words.FRACTURE)) < 2:
+        pair = [item for item in chunk.of(words.BONE) if item.value in ("styloid", "ulna")]
+        if all(not _apart(chunk.items, a, b) for a, b in itertools.pairwise(pair)):
+            found.remove("ulna")
+    return found
+
+
+def _apart(items: list[Item], a: Item, b: Item) -> bool:
+    return items.index(b) - items.index(a) > 1
+
+
+class _Reader:
+    """Statements of a sentence, chunk by chunk."""
+
+    def __init__(self) -> None:
+        self.statements: list[Statement] = []
+        self._pending: list[Chunk] = []
+        self._current: Statement | None = None
+        self._denied = False
+        self._hedged = False
+        self._last_bones: list[str] = []
+
+    def read(self, chunks: list[Chunk]) -> list[Statement]:
+        for position, chunk in enumerate(chunks):
+            following = chunks[position + 1] if position + 1 < len(chunks) else None
+            if chunk.strong:
+                self._flush()
+                self._current, self._denied, self._hedged = None, False, False
+            if self._leads_on(chunk, following):
+                assert following is not None
+                following.items = chunk.items + following.items
+                following.strong, following.joined = chunk.strong, chunk.joined
+                continue
+            self._take(chunk, following)
+            self._last_bones = bones_of(chunk) or self._last_bones
+            self._hedged = chunk.has(words.HEDGE)
+        self._flush()
+        return self.statements
+
+    def _leads_on(self, chunk: Chunk, following: Chunk | None) -> bool:
+        """Whether a chunk is the first of several adjectives of what follows."""
+        return (
+            following is not None
+            and not following.strong
+            and following.joined in (",", "and")
+            and following.has(words.FRACTURE)
+            and (chunk.strong or chunk.joined == "with")
+            and not self._pending
+            and all(item.kind in _ADJECTIVES for item in chunk.items)
+            and any(item.kind in _LEADING for item in chunk.items)
+        )
+
+    def _soften(self, chunk: Chunk) -> None:
+        """What was only described is suspected, once its name is."""
+        current = self._current
+        if current is None or current.status != "fracture":
+            return
+        named = [i for i in current.items if i.kind == words.FRACTURE and "fracture" in i.words]
+        if not named and chunk.has(words.FRACTURE):
+            current.status = "uncertain"
+
+    def _flush(self) -> None:
+        """Bones of which nothing was said but, it may be, details."""
+        for chunk in self._pending:
+            self._add("details", bones_of(chunk), chunk)
+        self._pending = []
+
+    def _add(self, status: str, bones: list[str], chunk: Chunk) -> Statement:
+        spans = [*(item for part in self._pending for item in part.items), *chunk.items]
+        statement = Statement(
+            status,
+            bones,
+            list(chunk.items),
+            min(item.start for item in spans),
+            max(item.end for item in spans),
+        )
+        self.statements.append(statement)
+        return statement
+
+    def _take(self, chunk: Chunk, following: Chunk | None) -> None:
+        bones = bones_of(chunk)
+        fractures = chunk.of(words.FRACTURE)
+        predicate = self._predicate(chunk, fractures)
+        if predicate is None:
+            if chunk.has(words.NEGATION) and not chunk.joined:
+                self._denied = True
+            elif chunk.has(words.NEGATION):
+                self._denied = chunk.joined in ("or", ",", "and", "with", "")
+            self._without_predicate(chunk, bones, following)
+            return
+        aside = chunk.joined == "(" and self._current is not None and not bones
+        if aside and predicate == "no_fracture":
+            return
+        if chunk.joined == "with" and bones and self._pending:
+            self._flush()
+        if aside:
+            if self._hedged or predicate == "uncertain":
+                self._soften(chunk)
+            self._add("details", list(self._last_bones), chunk)
+            return
+        if predicate == "fracture" and self._hedged and chunk.joined == "(":
+            predicate = "uncertain"
+        pending = [bone for part in self._pending for bone in bones_of(part)]
+        if not bones and not pending and self._same_again(chunk, predicate):
+            assert self._current is not None
+            self._current.items.extend(chunk.items)
+            self._current.end = max(item.end for item in chunk.items)
+            return
+        if predicate == "uncertain" and not bones and not pending and chunk.joined == ",":
+            self._soften(chunk)
+            if self._current is not None and self._current.status == "uncertain":
+                self._current.items.extend(chunk.items)
+                return
+        statement = self._add(predicate, pending + bones, chunk)
+        for part in self._pending:
+            statement.items = part.items + statement.items
+        self._pending = []
+        if any(bone.endswith("shaft") for bone in bones) and not pending:
+            statement.part = "shaft"
+        statement.restriction = _restriction(statement.items) if predicate == "no_fracture" else ""
+        if predicate == "no_fracture" and any("line" in item.words for item in fractures):
+            statement.restriction = "line"
+        statement.others = bool({"others"} & set(statement.bones)) or _others(statement.items)
+        if chunk.excepted:
+            statement.others = False
+        self._current = statement
+
+    def _same_again(self, chunk: Chunk, predicate: str) -> bool:
+        """Whether a predicate without a bone speaks of the fracture just named."""
+        current = self._current
+        return (
+            current is not None
+            and current.status in ("fracture", "uncertain")
+            and predicate == current.status
+            and chunk.joined in (",", "and", "with", "(", ")")
+            and not chunk.strong
+        )
+
+    def _predicate(self, chunk: Chunk, fractures: list[Item]) -> str | None:
+        """Status that the chunk states, or None."""
+        if fractures:
+            return self._of_fractures(chunk, fractures)
+        if chunk.has(words.NORMAL) and _normal_bones(chunk, bool(self._pending)):
+            normal = chunk.of(words.NORMAL)[0]
+            before = [
+                item
+                for item in chunk.items
+                if item.kind == words.NEGATION and item.end <= normal.start
+            ]
+            self._denied = False
+            return None if before else "no_fracture"
+        if chunk.has(words.ABNORMALITY):
+            denied = chunk.has(words.NEGATION, words.ABSENT) or (
+                self._denied and chunk.joined in ("or", ",")
+            )
+            if denied:
+                self._denied = True
+                return "no_fracture"
+            return None
+        stages = [item for item in chunk.of(words.HEALING) if item.value != "acute"]
+        if stages and (bones_of(chunk) or self._pending) and not chunk.has(words.NEGATION):
+            return "uncertain" if chunk.has(words.HEDGE) else "fracture"
+        return None
+
+    def _of_fractures(self, chunk: Chunk, fractures: list[Item]) -> str:
+        first = fractures[0]
+        denials = chunk.of(words.NEGATION)
+        denied = any(
+            item.end <= first.start and not _rather(chunk, item, first) for item in denials
+        )
+        absent = any(item.start >= first.end for item in chunk.of(words.ABSENT))
+        negative = [
+            item
+            for item in chunk.of(words.NORMAL)
+            if "negative" in item.words and item.end <= first.start
+        ]
+        hedged = chunk.has(words.HEDGE)
+        if not denials and self._denied and not chunk.strong:
+            inherits = chunk.joined == "or" or (chunk.joined == "," and not bones_of(chunk))
+            denied = denied or inherits
+        if hedged:
+            self._denied = False
+            return "uncertain"
+        if denied or absent or negative:
+            self._denied = True
+            return "no_fracture"
+        self._denied = False
+        return "fracture"
+
+    def _without_predicate(self, chunk: Chunk, bones: list[str], following: Chunk | None) -> None:
+        current = self._current
+        if not bones:
+            if self._pending and not chunk.strong:
+                self._pending[-1].items.extend(chunk.items)
+            elif current is not None:
+                current.items.extend(chunk.items)
+                if (
+                    chunk.has(words.HEDGE)
+                    and not chunk.has(words.BONE)
+                    and current.status == "fracture"
+                ) and _hedges_before(chunk):
+                    current.status = "uncertain"
+                if (
+                    chunk.has(words.ABSENT)
+                    and current.status == "fracture"
+                    and not chunk.has(words.SUBJECT)
+                ):
+                    current.status = "no_fracture"
+            else:
+                self._add("details", [], chunk)
+            return
+        backwards = (
+            current is not None
+            and not chunk.strong
+            and (
+                not current.bones
+                or chunk.joined in ("and", "or", "(")
+                or (chunk.joined == "," and not _forward(following))
+            )
+        )
+        if backwards and current is not None and chunk.joined != "with":
+            measured = chunk.has(words.UNIT, words.DISPLACEMENT, words.APEX, words.ANGULATION)
+            if measured and set(bones) <= set(current.bones) and current.status != "no_fracture":
+                self._add("details", bones, chunk)
+            elif chunk.has(words.HEDGE) and current.status in ("fracture", "no_fracture"):
+                self._current = self._add("uncertain", bones, chunk)
+            elif _forward(following) and chunk.joined == ",":
+                self._pending.append(chunk)
+            else:
+                if (
+                    current.part == "shaft"
+                    and not chunk.has(words.PART)
+                    and "distal" not in _spoken(chunk)
+                ):
+                    bones = [
+                        f"{bone} shaft" if bone in ("radius", "ulna") else bone for bone in bones
+                    ]
+                current.bones.extend(bones)
+                current.end = max(item.end for item in chunk.items)
+                details = [
+                    item for item in chunk.items if item.kind not in (words.BONE, words.PART)
+                ]
+                current.items.extend(details)
+                if "others" in bones:
+                    current.others = True
+            return
+        self._pending.append(chunk)
+
+
+def _spoken(chunk: Chunk) -> set[str]:
+    return {word for item in chunk.items for word in item.words}
+
+
+def _forward(following: Chunk | None) -> bool:
+    """Whether a list of bones goes on to a predicate that is still to come."""
+    return (
+        following is not None
+        and not following.strong
+        and following.joined in ("and", "or")
+        and following.has(words.NORMAL)
+        and not following.has(words.FRACTURE)
+    )
+
+
+def _rather(chunk: Chunk, denial: Item, fracture: Item) -> bool:
+    """Whether a denial is of something that stands between it and the fracture."""
+    between = [
+        item for item in chunk.items if denial.end <= item.start and item.end <= fracture.start
+    ]
+    return any(
+        item.kind in (words.SUBJECT, words.SWELLING, words.CAST, words.HARDWARE) for item in between
+    )
+
+
+def _hedges_before(chunk: Chunk) -> bool:
+    return not chunk.has(
+        words.SUBJECT, words.HEALING, words.DISPLACEMENT, words.ANGULATION, words.SWELLING
+    )
+
+
+def _normal_bones(chunk: Chunk, pending: bool) -> bool:
+    """Whether what is called normal are bones, and not their alignment or the soft tissues."""
+    normal = chunk.of(words.NORMAL)[0]
+    subjects = [
+        item
+        for item in chunk.items
+        if item.kind
+        in (
+            words.BONE,
+            words.SUBJECT,
+            words.PHYSIS,
+            words.MINERAL,
+            words.EXAM,
+            words.OSTEOPENIA,
+            words.SWELLING,
+            words.ANGULATION,
+            words.DISPLACEMENT,
+            words.CAST,
+            words.HARDWARE,
+        )
+    ]
+    if not subjects:
+        return True
+    before = [item for item in subjects if item.end <= normal.start]
+    after = [item for item in subjects if item.start >= normal.end]
+    nearest = before[-1] if before else after[0]
+    if before and after and after[0].kind == words.BONE and before[-1].kind != words.BONE:
+        nearest = after[0]
+    return nearest.kind in (words.BONE, words.EXAM)
+
+
+def _restriction(items: Sequence[Item]) -> str:
+    for item in items:
+        if item.kind == words.RESTRICTION and item.value == "new":
+            return "new"
+        if item.kind == words.HEALING and item.value == "acute":
+            return "new"
+    for item in items:
+        if item.kind == words.RESTRICTION:
+            return item.value
+    return ""
+
+
+def _others(items: Sequence[Item]) -> bool:
+    return any(item.kind == words.RESTRICTION and item.value == "other" for item in items)
+
+
+def statements_of(items: list[Item]) -> list[Statement]:
+    """Of a sentence."""
+    return _Reader().read(chunks_of(items))
+
+
+def reported(items: list[Item]) -> list[Item]:
+    """Without what the writer was told, asks for, or advises."""
+    kept: list[Item] = []
+    for item in items:
+        if item.kind == words.UNREPORTED:
+            return [] if item.words[0] in ORDERS else kept
+        if item.kind == words.ADVICE:
+            return kept
+        kept.append(item)
+    return kept
+
+
+ORDERS = words.word_list("orders")

@@ -1,0 +1,310 @@
+"""The findings of a report from its statements."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from wristmir_jax.anatomy import REGION_NAMES
+from wristmir_jax.reports.findings import DETAILED_STATUSES, Findings, RegionFindings
+from wristmir_jax.reports.mining import Evidence, Mined
+from wristmir_jax.reports.rules import lexicon as words
+from wristmir_jax.reports.rules import text as texts
+from wristmir_jax.reports.rules.details import details_of
+from wristmir_jax.reports.rules.statements import Item, Statement
+
+RADIUS, ULNA, STYLOID = REGION_NAMES
+# Bones of the lexicon -> regions that a statement about them speaks of.
+REGIONS_OF_BONE: dict[str, tuple[str, ...]] = {
+    "radius": (RADIUS,),
+    "ulna": (ULNA,),
+    "styloid": (STYLOID,),
+    "distal both": (RADIUS, ULNA),
+}
+# Of those that are whole wrists, a denial speaks of all regions.
+_WHOLE = {"wrist", "bones", "others", "forearm"}
+_SHAFTS = {
+    "radius shaft": ("radial shaft",),
+    "ulna shaft": ("ulnar shaft",),
+    "both shafts": ("radial shaft", "ulnar shaft"),
+}
+
+
+@dataclasses.dataclass
+class Sentence:
+    """A sentence with what it stands under; `own` is a side that it names itself."""
+
+    kind: int
+    items: list[Item]
+    side: str = ""
+    part: str = ""
+    own: bool = False
+
+
+def mentions(statement: Statement) -> tuple[list[str], list[str]]:
+    """Regions, and names of other bones, that a statement is about."""
+    regions: list[str] = []
+    names: list[str] = []
+    for bone in statement.bones:
+        regions.extend(region for region in REGIONS_OF_BONE.get(bone, ()) if region not in regions)
+        if bone == "both":
+            if statement.status == "no_fracture":
+                regions.extend((RADIUS, ULNA))
+            else:
+                names.extend(("radial shaft", "ulnar shaft"))
+        names.extend(_SHAFTS.get(bone, ()))
+        if bone.startswith("other:"):
+            names.append(bone.removeprefix("other:"))
+    return regions, names
+
+
+class Summary:
+    """Collects what is said of one side, and decides where statements disagree."""
+
+    def __init__(self, exam_id: str, side: str, follow_up: bool, wrist: bool):
+        self._exam_id, self._side, self._follow_up, self._wrist = exam_id, side, follow_up, wrist
+        self._explicit: dict[str, list[Statement]] = {name: [] for name in REGION_NAMES}
+        self._details: dict[str, list[tuple[int, Sequence[Item]]]] = {
+            name: [] for name in REGION_NAMES
+        }
+        self._whole: list[Statement] = []
+        self._others: dict[str, Statement] = {}
+        self._focus: list[str] = []
+        self._angled: list[str] = []
+        self._topic: list[str] = []
+        self._implied: dict[str, Statement] = {}
+        self.flags: dict[str, tuple[float, Any]] = {}
+        self.views: set[str] = set()
+
+    def add(self, statement: Statement) -> None:
+        regions, names = mentions(statement)
+        positive = statement.status in DETAILED_STATUSES
+        if statement.status == "details":
+            self._add_details(statement, regions, names)
+            return
+        if positive:
+            self._add_positive(statement, regions, names)
+            return
+        for name in names:
+            known = self._others.get(name)
+            if known is not None and known.kind < statement.kind:
+                del self._others[name]
+        for region in regions:
+            self._explicit[region].append(statement)
+        whole = not statement.bones or bool(_WHOLE & set(statement.bones))
+        if whole and not names:
+            self._whole.append(statement)
+
+    def _add_positive(self, statement: Statement, regions: list[str], names: list[str]) -> None:
+        if statement.status == "fracture":
+            for name in names:
+                self._others.setdefault(name, statement)
+        if not regions and not names:
+            if not statement.bones and statement.types and set(statement.types) & {"other"}:
+                regions = [RADIUS]
+            elif statement.bones in ([], ["bones"], ["wrist"]) and (self._focus or self._topic):
+                regions = self._focus or self._topic
+                if statement.status == "uncertain" and not statement.types:
+                    return
+        for region in regions:
+            self._explicit[region].append(statement)
+            self._details[region].append((statement.kind, statement.items))
+        if regions or names:
+            self._focus = regions
+            self._angled = [region for region in regions if region != STYLOID] or self._angled
+
+    def _add_details(self, statement: Statement, regions: list[str], names: list[str]) -> None:
+        if names and not regions:
+            return
+        if regions and not self._focus:
+            self._topic = regions
+        targets = regions or self._focus
+        angled = any(item.kind in (words.ANGULATION, words.APEX) for item in statement.items)
+        if not regions and angled:
+            # A styloid does not tilt.
+            targets = self._angled if STYLOID in targets else targets
+        for region in targets:
+            self._details[region].append((statement.kind, statement.items))
+        if regions and _is_deformed(statement.items):
+            for region in regions:
+                self._implied.setdefault(region, statement)
+
+    def _decide(self, region: str) -> tuple[str, Statement | None]:
+        """Status of a region, and the statement that it rests on."""
+        stated = self._explicit[region]
+        whole = [statement for statement in self._whole if self._covers(statement)]
+        plain = [s for s in whole if not s.others and not s.restriction]
+        if stated:
+            last = max(statement.kind for statement in stated)
+            strongest = [statement for statement in stated if statement.kind == last]
+            for status in ("fracture", "uncertain", "no_fracture"):
+                found = [statement for statement in strongest if statement.status == status]
+                if found:
+                    break
+            decided, basis = status, found[0]
+            above = [s for s in self._whole if s.kind > basis.kind and not s.others]
+            healed = any(
+                item.kind == words.HEALING and item.value != "acute"
+                for _, items in self._details[region]
+                for item in items
+            )
+            contradicted = above and (
+                above[-1].kind == texts.ADDENDUM
+                or decided == "uncertain"
+                or not above[-1].restriction
+            )
+            if decided in DETAILED_STATUSES and contradicted and not healed and not self._follow_up:
+                return "no_fracture", None
+            return decided, basis
+        if region in self._implied and not plain:
+            return "fracture", self._implied[region]
+        if whole or plain:
+            return "no_fracture", None
+        return "not_mentioned", None
+
+    def _covers(self, statement: Statement) -> bool:
+        """Whether a denial of everything speaks of bones that nobody named."""
+        if statement.restriction == "line":
+            return not any(
+                s.status in DETAILED_STATUSES for given in self._explicit.values() for s in given
+            )
+        if statement.restriction == "new" or (
+            statement.restriction == "other" and not statement.bones
+        ):
+            return not self._follow_up
+        return True
+
+    def findings(self) -> Mined:
+        regions: dict[str, RegionFindings] = {}
+        evidence: list[Evidence] = []
+        for region in REGION_NAMES:
+            status, basis = self._decide(region) if self._wrist else ("not_mentioned", None)
+            fields: dict[str, Any] = {}
+            if status in DETAILED_STATUSES:
+                for _, items in sorted(self._details[region], key=lambda entry: entry[0]):
+                    found = {
+                        name: value
+                        for name, value in details_of(items).items()
+                        if value is not None
+                    }
+                    if found.get("displacement") == "unspecified" and fields.get("displacement"):
+                        del found["displacement"]
+                    if found.get("fracture_type") == "salter_harris_unspecified" and str(
+                        fields.get("fracture_type", "")
+                    ).startswith("salter"):
+                        del found["fracture_type"]
+                    fields |= found
+                if basis is not None:
+                    evidence.append(Evidence(f"regions.{region}.status", basis.start, basis.end))
+            regions[region] = RegionFindings(status=status, **fields)  # pyright: ignore[reportArgumentType]
+        for statement in self._others.values():
+            evidence.append(Evidence("other_fractures", statement.start, statement.end))
+        flags = {name: value for name, (_, value) in self.flags.items()}
+        findings = Findings(
+            exam_id=self._exam_id,
+            laterality=self._side or "unknown",  # pyright: ignore[reportArgumentType]
+            views=tuple(sorted(self.views)),  # pyright: ignore[reportArgumentType]
+            regions=regions,
+            other_fractures=tuple(self._others),
+            **flags,
+        )
+        return Mined(findings, tuple(evidence))
+
+    def flag(self, name: str, kind: float, value: Any) -> None:
+        """Set an exam-level field, where nothing that counts more has set it."""
+        known = self.flags.get(name)
+        if known is None or kind > known[0] or (kind == known[0] and value is True):
+            self.flags[name] = (kind, value)
+
+
+def _is_deformed(items: Sequence[Item]) -> bool:
+    """Whether a bone is called displaced or angulated, which only a fracture does."""
+    found = details_of(items)
+    displaced = found["displacement"] not in (None, "none") and not any(
+        item.kind in (words.SUBJECT, words.NORMAL) for item in items
+    )
+    return displaced or found["angulation_degrees"] is not None
+
+
+def read_flags(summary: Summary, kind: int, items: Sequence[Item]) -> None:
+    """Exam-level fields of a sentence."""
+    kept = items
+    for position, item in enumerate(kept):
+        before = kept[max(0, position - 4) : position]
+        denied = _denied_flag(before)
+        gone = any(other.kind == words.REMOVED for other in kept)
+        over = any(other.kind == words.RESOLVED for other in kept)
+        if item.kind == words.CAST:
+            off = gone or item.value == "no" or _is_absent(kept, position)
+            summary.flag("cast", kind + 0.5 * off, not (denied or off))
+        elif item.kind == words.HARDWARE:
+            if "plate" in item.words and any(o.kind == words.PHYSIS for o in before[-1:]):
+                continue
+            off = gone or _is_absent(kept, position)
+            summary.flag("hardware", kind + 0.5 * off, not (denied or off))
+        elif item.kind == words.OSTEOPENIA:
+            summary.flag("osteopenia", kind, not (denied or over))
+        elif item.kind == words.MINERAL:
+            near = [*before[-2:], *kept[position + 1 : position + 3]]
+            if any(other.kind == words.NORMAL for other in near):
+                summary.flag("osteopenia", kind, False)
+            elif any(other.kind == words.LOW for other in near):
+                summary.flag("osteopenia", kind, True)
+        elif item.kind == words.SWELLING:
+            summary.flag("soft_tissue_swelling", kind, not (denied or over))
+        elif item.kind == words.SUBJECT and item.value == "tissue":
+            if _called_normal(kept, position):
+                summary.flag("soft_tissue_swelling", kind, False)
+        elif item.kind == words.PHYSIS_STATE:
+            _physis(summary, kind, kept, position, denied)
+
+
+def _denied_flag(before: Sequence[Item]) -> bool:
+    for item in reversed(before):
+        if item.kind == words.NEGATION:
+            return True
+        if item.kind == words.MARK or item.kind in (words.NORMAL, words.CONTRAST):
+            continue
+        if item.kind in (words.BONE, words.HEALING) and item.kind != words.SUBJECT:
+            continue
+    return False
+
+
+def _is_absent(items: Sequence[Item], position: int) -> bool:
+    return any(item.kind == words.ABSENT for item in items[position + 1 : position + 3])
+
+
+def _called_normal(items: Sequence[Item], position: int) -> bool:
+    """Whether the next thing said behind a subject, or right before it, is that it is normal."""
+    before = items[max(0, position - 1) : position]
+    if before and before[0].kind == words.NORMAL:
+        return True
+    for item in items[position + 1 : position + 5]:
+        if item.kind == words.NORMAL:
+            return True
+        if item.kind in (words.SWELLING, words.FRACTURE, words.NEGATION):
+            return False
+    return False
+
+
+def _physis(
+    summary: Summary, kind: int, items: Sequence[Item], position: int, denied: bool
+) -> None:
+    item = items[position]
+    alone = any(word.startswith(("skelet", "immature", "mature")) for word in item.words)
+    near = [*items[max(0, position - 4) : position], *items[position + 1 : position + 4]]
+    physis = any(
+        other.kind == words.PHYSIS
+        or (other.kind == words.BONE and "physis" in other.words)
+        or "epiphysis" in other.words
+        for other in near
+    )
+    if not (alone or physis) or _is_absent(items, position):
+        return
+    if any(other.kind == words.FRACTURE and "salter" in other.words for other in near):
+        return
+    value = item.value
+    if denied:
+        value = "open" if value == "closed" else value
+        if value == "open" and item.value == "open":
+            return
+    summary.flag("physis", kind, value)
