@@ -18,6 +18,7 @@ def with_progress(
     total: int | None,
     show: bool = True,
     count: Callable[[Item], int] = lambda item: 1,
+    unit: str = " radiographs",
 ) -> Iterator[Item]:
     """The items; the bar starts with the first one, so that its rate is that of the work itself.
 
@@ -27,6 +28,7 @@ def with_progress(
         total: how much there is to do; None = not known.
         show: whether to show anything.
         count: how much of `total` an item stands for.
+        unit: of what is counted, with a space before it.
     """
     bar = None
     try:
@@ -35,7 +37,7 @@ def with_progress(
                 bar = tqdm(
                     total=total,
                     desc=description,
-                    unit=" radiographs",
+                    unit=unit,
                     mininterval=_TERMINAL_SECONDS if sys.stderr.isatty() else _LOG_SECONDS,
                     disable=not show,
                 )

@@ -232,7 +232,8 @@ class _Reporter:
         """The devices have not finished the newest step."""
         if self._pending is None:
             return False
-        return not all(value.is_ready() for value in self._pending.metrics.values())
+        metrics: list[Any] = list(self._pending.metrics.values())
+        return not all(value.is_ready() for value in metrics)
 
     def flush(self) -> None:
         if self._pending is None:

@@ -201,7 +201,7 @@ def _beside(items: Sequence[Item], position: int, kind: str) -> bool:
 
 
 def _is_normal(items: Sequence[Item], position: int) -> bool:
-    beside = items[max(0, position - 2) : position] + items[position + 1 : position + 3]
+    beside = [*items[max(0, position - 2) : position], *items[position + 1 : position + 3]]
     return any(item.kind == words.NORMAL for item in beside)
 
 

@@ -31,7 +31,7 @@ EXAM, OTHER_PART, SHAFT_WIDTH, ORDINAL, RANGE, POSITION = (
     *("exam", "elsewhere", "width", "nth", "to", "position"),
 )
 RESOLVED, CONTRAST, EXCEPT, NUMBER, WORD, MARK = "over", "but", "except", "number", "word", "mark"
-SIDE_CORRECTION, LOCATION, LOW = "slip", "where", "low"
+SIDE_CORRECTION, LOCATION, LOW, UNSIDED = "slip", "where", "low", "unsided"
 
 
 @functools.cache
@@ -146,12 +146,12 @@ def vocabulary() -> frozenset[str]:
 @functools.lru_cache(maxsize=65536)
 def repaired(word: str) -> tuple[str, ...]:
     """A word as it was meant: itself, a key word one letter away, or two words run together."""
-    known = vocabulary()
-    if word in known or len(word) < 4 or not word.isalpha():
-        return (word,)
     misheard = tables()["misheard"]
     if word in misheard:
         return (misheard[word],)
+    known = vocabulary()
+    if word in known or len(word) < 4 or not word.isalpha():
+        return (word,)
     if len(word) >= 6:
         for key in tables()["key_words"]:
             if abs(len(key) - len(word)) <= 1 and len(key) >= 5 and _one_apart(word, key):

@@ -2,8 +2,9 @@
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from wristmir_jax.data.workers import ordered_map
 from wristmir_jax.reports.mining import (
     INSEPARABLE_SIDES,
     UNSUPPORTED_LANGUAGE,
@@ -32,10 +33,24 @@ def is_english(low: str) -> bool:
     return foreign + marked < 2 or english >= foreign + marked
 
 
+# Of the rules, so that answers of others are not taken for theirs; raise it with every change.
+VERSION = 1
+IDENTITY = f"rules {VERSION}"
+
+
+def in_batches(
+    batches: Iterator[list[Report]], num_workers: int
+) -> Iterator[list[tuple[Report, list[Mined] | Rejection]]]:
+    """Mine batches on worker processes."""
+    yield from ordered_map(_mine_batch, batches, num_workers)
+
+
+def _mine_batch(batch: list[Report]) -> list[tuple[Report, list[Mined] | Rejection]]:
+    return list(zip(batch, RulesMiner()(batch), strict=True))
+
+
 class RulesMiner:
     """Reads English reports by rules; see GUIDELINE.md."""
-
-    name = "rules"
 
     def __call__(self, reports: Sequence[Report]) -> list[list[Mined] | Rejection]:
         return [self.read(report) for report in reports]
@@ -112,44 +127,39 @@ def _sentences(low: str) -> list[Sentence]:
     found: list[Sentence] = []
     for section in texts.sections(low):
         side = part = ""
-        last = section.start
         for tokens in texts.sentences(low, section.start, section.end):
-            if low.count("\n", last, tokens[0].start) > 1 and not found_header(side):
-                part = ""
-            last = tokens[-1].end
             items = items_of(tokens)
             if _is_order(items):
                 continue
-            own = _own_sides(items)
-            named = _part(tokens)
-            if named:
-                part = named
-            if len(own) < 2 and _compares(items):
-                here = "compared"
-            elif own == {"other"}:
-                here = side = _OTHER_SIDE.get(side, "compared")
-            elif len(own) == 1:
-                here = side = next(iter(own))
-            elif len(own) > 1:
-                for piece, piece_side in _by_side(items):
-                    found.append(Sentence(section.kind, piece, piece_side, part, own=True))
-                continue
-            elif any(item.kind == words.BOTH_SIDES for item in items):
-                title = _title_of_both(items)
-                if title:
-                    found.append(Sentence(section.kind, items[:title], "both", part))
-                    items, here = items[title + 1 :], ""
-                else:
-                    here = "both"
-                side = ""
-            else:
-                here = side
-            found.append(Sentence(section.kind, items, here, part, own=bool(own)))
+            part = _part(tokens, title=not found or section.kind == texts.HEADER) or part
+            pieces, side = _sided(items, side)
+            own = bool(_own_sides(items))
+            found.extend(Sentence(section.kind, *piece, part, own=own) for piece in pieces)
     return found
 
 
-def found_header(side: str) -> bool:
-    return bool(side)
+def _sided(items: list[Item], side: str) -> tuple[list[tuple[list[Item], str]], str]:
+    """Pieces of a sentence with their sides, and the side that the following ones stand under.
+
+    Args:
+        items: of the sentence.
+        side: that it stands under.
+    """
+    own = _own_sides(items)
+    if len(own) > 1:
+        return _by_side(items), side
+    if _compares(items):
+        return [(items, "compared")], side
+    if own:
+        named = next(iter(own))
+        here = _OTHER_SIDE.get(side, "compared") if named == "other" else named
+        return [(items, here)], here
+    if any(item.kind == words.BOTH_SIDES for item in items):
+        title = _title_of_both(items)
+        if title:
+            return [(items[:title], "both"), (items[title + 1 :], "")], ""
+        return [(items, "both")], ""
+    return [(items, side)], side
 
 
 def _title_of_both(items: Sequence[Item]) -> int:
@@ -233,15 +243,15 @@ _PARTS = {
 }
 
 
-def _part(tokens: Sequence[Token]) -> str:
+def _part(tokens: Sequence[Token], title: bool) -> str:
     """The part of the body that a sentence begins with as a title ("Elbow: ...")."""
-    named = [_PARTS[token.word] for token in tokens[:5] if token.word in _PARTS]
+    named = [_PARTS[token.word] for token in tokens[: 9 if title else 5] if token.word in _PARTS]
     marks = [position for position, token in enumerate(tokens[:6]) if token.word == ":"]
     if not named:
         return ""
     if "wrist" in named:
         return "wrist"
-    if marks or len(tokens) <= 4:
+    if marks or title or len(tokens) <= 4:
         return named[0]
     return ""
 
@@ -254,28 +264,35 @@ def _sides(sentences: Sequence[Sentence], known: str) -> list[str]:
     read = [s for s in sentences if s.kind >= texts.BODY and s.part != "elsewhere"]
     if not any(s.side for s in read):
         read = [s for s in sentences if s.kind >= texts.BODY]
-    stated = [s.side for s in read if s.side in ("left", "right") and _says_something(s)]
-    titled = [s.side for s in sentences if s.kind == texts.HEADER and s.side in ("left", "right")]
+
+    def named(group: Sequence[Sentence]) -> list[str]:
+        return [s.side for s in group if s.side in _OTHER_SIDE]
+
+    stated = named([s for s in read if _says_something(s)])
+    titled = named([s for s in sentences if s.kind == texts.HEADER])
+    if _is_two_sided(sentences, stated, titled):
+        return ["left", "right"]
+    told = named([s for s in sentences if s.kind == texts.IGNORED])
+    for pool in (stated, named(read), titled, [known] if known != "unknown" else [], told):
+        if pool:
+            return [max(set(pool), key=pool.count)]
+    return [""]
+
+
+def _is_two_sided(sentences: Sequence[Sentence], stated: list[str], titled: list[str]) -> bool:
+    """Whether both wrists were examined: they are named, or findings of each are."""
     both = any(
         item.kind == words.BOTH_SIDES
         for s in sentences
         if s.kind != texts.IGNORED and s.side != "compared"
         for item in s.items
     )
-    if {"left", "right"} <= set(stated) and (both or _balanced(sentences, titled)):
-        return ["left", "right"]
-    if both and not stated:
-        return ["left", "right"]
-    if both and set(titled) <= set(stated) and len(set(stated)) == 1 and not titled:
-        return ["left", "right"]
-    if {"left", "right"} <= set(titled) and not stated:
-        return ["left", "right"]
-    named = [s.side for s in read if s.side in ("left", "right")]
-    told = [s.side for s in sentences if s.kind == texts.IGNORED and s.side in ("left", "right")]
-    for pool in (stated, named, titled, [known] if known != "unknown" else [], told):
-        if pool:
-            return [max(set(pool), key=pool.count)]
-    return [""]
+    if len(set(stated)) == 2:
+        # One side in the title, two in the findings: a slip of the tongue.
+        return both or len(set(titled)) != 1
+    if both:
+        return not stated or not titled
+    return len(set(titled)) == 2 and not stated
 
 
 def _corrected_side(sentences: Sequence[Sentence]) -> str:
@@ -291,11 +308,6 @@ def _corrected_side(sentences: Sequence[Sentence]) -> str:
     return ""
 
 
-def _balanced(sentences: Sequence[Sentence], titled: Sequence[str]) -> bool:
-    """Whether two sides in the findings are two wrists, not a slip of the tongue."""
-    return len(set(titled)) != 1
-
-
 def _says_something(sentence: Sentence) -> bool:
     kinds = {item.kind for item in sentence.items}
     return bool(
@@ -307,7 +319,11 @@ def _says_something(sentence: Sentence) -> bool:
 def _inseparable(sentences: Sequence[Sentence]) -> bool:
     """Whether a fracture is asserted of which nobody can tell the side."""
     for sentence in sentences:
-        if sentence.kind < texts.BODY or sentence.side or sentence.part == "elsewhere":
+        if sentence.kind < texts.BODY:
+            continue
+        if any(item.kind == words.UNSIDED for item in sentence.items):
+            return True
+        if sentence.side or sentence.part == "elsewhere":
             continue
         if any(
             s.status in ("fracture", "uncertain") for s in statements_of(reported(sentence.items))

@@ -50,7 +50,11 @@ class Chunk:
         return [item for item in self.items if item.kind in kinds]
 
     def has(self, *kinds: str) -> bool:
-        return any(item.kind in kinds for item in self.items)
+        # A loop: this is asked more often than anything else.
+        for item in self.items:  # noqa: SIM110
+            if item.kind in kinds:
+                return True
+        return False
 
 
 @dataclasses.dataclass(slots=True)
@@ -89,7 +93,11 @@ def items_of(tokens: Sequence[Token]) -> list[Item]:
             if _between_numbers(tokens, position):
                 spelled.append(("to", token))
             continue
-        spelled.extend((words.canonical(word), token) for word in words.repaired(token.word))
+        meant = token
+        if spelled and _is_torn(spelled[-1][1], token):
+            first = spelled.pop()[1]
+            meant = Token(first.word + token.word, first.start, token.end)
+        spelled.extend((words.canonical(word), meant) for word in words.repaired(meant.word))
     root = words.phrase_trie()
     found: list[Item] = []
     position, count = 0, len(spelled)
@@ -116,6 +124,15 @@ def items_of(tokens: Sequence[Token]) -> list[Item]:
             found.append(Item(concept.kind, concept.value, spoken, token.start, last.end))
         position += length
     return found
+
+
+def _is_torn(first: Token, second: Token) -> bool:
+    """Whether dictation has torn a word in two."""
+    if len(first.word) + len(second.word) < 7 or not second.word.isalpha():
+        return False
+    known = words.vocabulary()
+    whole = first.word in known and second.word in known
+    return not whole and first.word + second.word in known
 
 
 def _between_numbers(tokens: Sequence[Token], position: int) -> bool:
@@ -210,6 +227,8 @@ def other_name(items: Sequence[Item]) -> str:
 
 def bones_of(chunk: Chunk) -> list[str]:
     """Keys and names of the bones of a chunk."""
+    if not chunk.has(words.BONE):
+        return []
     shaft = any(item.value in ("shaft", "proximal") for item in chunk.of(words.PART))
     distal = any(item.value == "distal" for item in chunk.of(words.PART))
     found: list[str] = []
@@ -249,6 +268,7 @@ class _Reader:
         self._denied = False
         self._hedged = False
         self._last_bones: list[str] = []
+        self._about_bones = True
 
     def read(self, chunks: list[Chunk]) -> list[Statement]:
         for position, chunk in enumerate(chunks):
@@ -256,6 +276,7 @@ class _Reader:
             if chunk.strong:
                 self._flush()
                 self._current, self._denied, self._hedged = None, False, False
+                self._about_bones = True
             if self._leads_on(chunk, following):
                 assert following is not None
                 following.items = chunk.items + following.items
@@ -264,6 +285,9 @@ class _Reader:
             self._take(chunk, following)
             self._last_bones = bones_of(chunk) or self._last_bones
             self._hedged = chunk.has(words.HEDGE)
+            subjects = chunk.of(*_SUBJECTS)
+            if subjects:
+                self._about_bones = subjects[-1].kind in (words.BONE, words.EXAM)
         self._flush()
         return self.statements
 
@@ -309,50 +333,75 @@ class _Reader:
 
     def _take(self, chunk: Chunk, following: Chunk | None) -> None:
         bones = bones_of(chunk)
-        fractures = chunk.of(words.FRACTURE)
-        predicate = self._predicate(chunk, fractures)
+        predicate = self._predicate(chunk)
         if predicate is None:
-            if chunk.has(words.NEGATION) and not chunk.joined:
+            self._deny_too(chunk)
+            if chunk.has(words.NEGATION):
                 self._denied = True
-            elif chunk.has(words.NEGATION):
-                self._denied = chunk.joined in ("or", ",", "and", "with", "")
-            self._without_predicate(chunk, bones, following)
+            if bones:
+                self._take_bones(chunk, bones, following)
+            else:
+                self._take_details(chunk)
             return
-        aside = chunk.joined == "(" and self._current is not None and not bones
-        if aside and predicate == "no_fracture":
+        if chunk.joined == "(" and self._current is not None and not bones:
+            self._take_aside(chunk, predicate)
             return
-        if chunk.joined == "with" and bones and self._pending:
+        if chunk.joined == "with" and bones:
             self._flush()
-        if aside:
-            if self._hedged or predicate == "uncertain":
-                self._soften(chunk)
-            self._add("details", list(self._last_bones), chunk)
-            return
         if predicate == "fracture" and self._hedged and chunk.joined == "(":
             predicate = "uncertain"
-        pending = [bone for part in self._pending for bone in bones_of(part)]
-        if not bones and not pending and self._same_again(chunk, predicate):
-            assert self._current is not None
-            self._current.items.extend(chunk.items)
-            self._current.end = max(item.end for item in chunk.items)
+        if not bones and not self._pending and self._goes_on(chunk, predicate):
             return
-        if predicate == "uncertain" and not bones and not pending and chunk.joined == ",":
+        self._state(chunk, bones, predicate)
+
+    def _deny_too(self, chunk: Chunk) -> None:
+        """A list that is denied is denied to its end."""
+        listed = chunk.joined == "or" or (
+            chunk.joined == "," and all(item.kind == words.HEALING for item in chunk.items)
+        )
+        if self._denied and listed and not chunk.has(words.NEGATION):
+            first = chunk.items[0]
+            chunk.items.insert(0, Item(words.NEGATION, "", (), first.start, first.start))
+
+    def _take_aside(self, chunk: Chunk, predicate: str) -> None:
+        """A predicate in parentheses is about the bone before them."""
+        if predicate == "no_fracture":
+            return
+        if self._hedged or predicate == "uncertain":
             self._soften(chunk)
-            if self._current is not None and self._current.status == "uncertain":
-                self._current.items.extend(chunk.items)
-                return
+        self._add("details", list(self._last_bones), chunk)
+
+    def _goes_on(self, chunk: Chunk, predicate: str) -> bool:
+        """Whether a predicate without a bone is of the fracture just named; then it is taken."""
+        if predicate == "uncertain" and chunk.joined == ",":
+            self._soften(chunk)
+        current = self._current
+        if current is None or not self._same_again(chunk, predicate):
+            return False
+        current.items.extend(chunk.items)
+        current.end = max(item.end for item in chunk.items)
+        return True
+
+    def _state(self, chunk: Chunk, bones: list[str], predicate: str) -> None:
+        pending = [bone for part in self._pending for bone in bones_of(part)]
+        current = self._current
+        after_shaft = current is not None and current.part == "shaft" and chunk.joined == "and"
+        shaft = after_shaft or any(bone.endswith(" shaft") for bone in pending)
+        if shaft and not chunk.has(words.PART) and "distal" not in _spoken(chunk):
+            bones = [f"{b} shaft" if b in ("radius", "ulna") else b for b in bones]
         statement = self._add(predicate, pending + bones, chunk)
         for part in self._pending:
             statement.items = part.items + statement.items
         self._pending = []
         if any(bone.endswith("shaft") for bone in bones) and not pending:
             statement.part = "shaft"
-        statement.restriction = _restriction(statement.items) if predicate == "no_fracture" else ""
-        if predicate == "no_fracture" and any("line" in item.words for item in fractures):
-            statement.restriction = "line"
-        statement.others = bool({"others"} & set(statement.bones)) or _others(statement.items)
-        if chunk.excepted:
-            statement.others = False
+        if predicate == "no_fracture":
+            line = any("line" in item.words for item in chunk.of(words.FRACTURE))
+            statement.restriction = "line" if line else _restriction(statement.items)
+            if not statement.bones and (statement.types or chunk.has(words.PART)):
+                statement.restriction = "kind"
+        others = "others" in statement.bones or _others(statement.items)
+        statement.others = others and not chunk.excepted
         self._current = statement
 
     def _same_again(self, chunk: Chunk, predicate: str) -> bool:
@@ -366,11 +415,11 @@ class _Reader:
             and not chunk.strong
         )
 
-    def _predicate(self, chunk: Chunk, fractures: list[Item]) -> str | None:
+    def _predicate(self, chunk: Chunk) -> str | None:
         """Status that the chunk states, or None."""
-        if fractures:
-            return self._of_fractures(chunk, fractures)
-        if chunk.has(words.NORMAL) and _normal_bones(chunk, bool(self._pending)):
+        if chunk.has(words.FRACTURE):
+            return self._of_fractures(chunk, chunk.of(words.FRACTURE))
+        if chunk.has(words.NORMAL) and self._speaks_of_bones(chunk):
             normal = chunk.of(words.NORMAL)[0]
             before = [
                 item
@@ -392,6 +441,16 @@ class _Reader:
             return "uncertain" if chunk.has(words.HEDGE) else "fracture"
         return None
 
+    def _speaks_of_bones(self, chunk: Chunk) -> bool:
+        """Whether it is bones that the chunk calls normal, today."""
+        if any("previous" in item.words for item in chunk.of(words.PAST, words.FOLLOW_UP)):
+            return False
+        if self._pending and chunk.joined in ("and", ","):
+            return True
+        if not chunk.strong and not chunk.has(*_SUBJECTS):
+            return self._about_bones
+        return _normal_bones(chunk)
+
     def _of_fractures(self, chunk: Chunk, fractures: list[Item]) -> str:
         first = fractures[0]
         denials = chunk.of(words.NEGATION)
@@ -408,7 +467,8 @@ class _Reader:
         if not denials and self._denied and not chunk.strong:
             inherits = chunk.joined == "or" or (chunk.joined == "," and not bones_of(chunk))
             denied = denied or inherits
-        if hedged:
+        refuted = absent and chunk.has(words.PAST)
+        if hedged and not refuted:
             self._denied = False
             return "uncertain"
         if denied or absent or negative:
@@ -417,64 +477,52 @@ class _Reader:
         self._denied = False
         return "fracture"
 
-    def _without_predicate(self, chunk: Chunk, bones: list[str], following: Chunk | None) -> None:
+    def _take_details(self, chunk: Chunk) -> None:
+        """What is said without a bone and without a predicate."""
         current = self._current
-        if not bones:
-            if self._pending and not chunk.strong:
-                self._pending[-1].items.extend(chunk.items)
-            elif current is not None:
-                current.items.extend(chunk.items)
-                if (
-                    chunk.has(words.HEDGE)
-                    and not chunk.has(words.BONE)
-                    and current.status == "fracture"
-                ) and _hedges_before(chunk):
-                    current.status = "uncertain"
-                if (
-                    chunk.has(words.ABSENT)
-                    and current.status == "fracture"
-                    and not chunk.has(words.SUBJECT)
-                ):
-                    current.status = "no_fracture"
-            else:
-                self._add("details", [], chunk)
+        if self._pending and not chunk.strong:
+            self._pending[-1].items.extend(chunk.items)
             return
-        backwards = (
-            current is not None
-            and not chunk.strong
-            and (
-                not current.bones
-                or chunk.joined in ("and", "or", "(")
-                or (chunk.joined == "," and not _forward(following))
-            )
+        if current is None:
+            self._add("details", [], chunk)
+            return
+        current.items.extend(chunk.items)
+        if current.status != "fracture":
+            return
+        if chunk.has(words.HEDGE) and _hedges_before(chunk):
+            current.status = "uncertain"
+        if chunk.has(words.ABSENT) and not chunk.has(words.SUBJECT, words.PAST, words.FOLLOW_UP):
+            current.status = "no_fracture"
+
+    def _take_bones(self, chunk: Chunk, bones: list[str], following: Chunk | None) -> None:
+        """Bones without a predicate belong to that before them, or wait for the one behind."""
+        current = self._current
+        forward = chunk.joined == "," and _forward(following)
+        backward = current is not None and (
+            not current.bones or chunk.joined in ("and", "or", "(", ",")
         )
-        if backwards and current is not None and chunk.joined != "with":
-            measured = chunk.has(words.UNIT, words.DISPLACEMENT, words.APEX, words.ANGULATION)
-            if measured and set(bones) <= set(current.bones) and current.status != "no_fracture":
-                self._add("details", bones, chunk)
-            elif chunk.has(words.HEDGE) and current.status in ("fracture", "no_fracture"):
-                self._current = self._add("uncertain", bones, chunk)
-            elif _forward(following) and chunk.joined == ",":
-                self._pending.append(chunk)
-            else:
-                if (
-                    current.part == "shaft"
-                    and not chunk.has(words.PART)
-                    and "distal" not in _spoken(chunk)
-                ):
-                    bones = [
-                        f"{bone} shaft" if bone in ("radius", "ulna") else bone for bone in bones
-                    ]
-                current.bones.extend(bones)
-                current.end = max(item.end for item in chunk.items)
-                details = [
-                    item for item in chunk.items if item.kind not in (words.BONE, words.PART)
-                ]
-                current.items.extend(details)
-                if "others" in bones:
-                    current.others = True
+        if current is None or chunk.strong or chunk.joined == "with" or forward or not backward:
+            self._pending.append(chunk)
             return
-        self._pending.append(chunk)
+        measured = chunk.has(words.UNIT, words.DISPLACEMENT, words.APEX, words.ANGULATION)
+        if measured and set(bones) <= set(current.bones) and current.status != "no_fracture":
+            self._add("details", bones, chunk)
+        elif chunk.has(words.HEDGE) and current.status in ("fracture", "no_fracture"):
+            self._current = self._add("uncertain", bones, chunk)
+        else:
+            self._extend(current, chunk, bones)
+
+    def _extend(self, current: Statement, chunk: Chunk, bones: list[str]) -> None:
+        """One bone more of a list."""
+        own_part = chunk.has(words.PART) or "distal" in _spoken(chunk)
+        for bone in bones:
+            shaft = current.part == "shaft" and not own_part and bone in ("radius", "ulna")
+            current.bones.append(f"{bone} shaft" if shaft else bone)
+        current.end = max(item.end for item in chunk.items)
+        current.items.extend(
+            item for item in chunk.items if item.kind not in (words.BONE, words.PART)
+        )
+        current.others = current.others or "others" in bones
 
 
 def _spoken(chunk: Chunk) -> set[str]:
@@ -504,31 +552,25 @@ def _rather(chunk: Chunk, denial: Item, fracture: Item) -> bool:
 
 def _hedges_before(chunk: Chunk) -> bool:
     return not chunk.has(
-        words.SUBJECT, words.HEALING, words.DISPLACEMENT, words.ANGULATION, words.SWELLING
+        words.BONE,
+        words.SUBJECT,
+        words.HEALING,
+        words.DISPLACEMENT,
+        words.ANGULATION,
+        words.SWELLING,
     )
 
 
-def _normal_bones(chunk: Chunk, pending: bool) -> bool:
+_SUBJECTS = (
+    *(words.BONE, words.SUBJECT, words.PHYSIS, words.MINERAL, words.EXAM, words.OSTEOPENIA),
+    *(words.SWELLING, words.ANGULATION, words.DISPLACEMENT, words.CAST, words.HARDWARE),
+)
+
+
+def _normal_bones(chunk: Chunk) -> bool:
     """Whether what is called normal are bones, and not their alignment or the soft tissues."""
     normal = chunk.of(words.NORMAL)[0]
-    subjects = [
-        item
-        for item in chunk.items
-        if item.kind
-        in (
-            words.BONE,
-            words.SUBJECT,
-            words.PHYSIS,
-            words.MINERAL,
-            words.EXAM,
-            words.OSTEOPENIA,
-            words.SWELLING,
-            words.ANGULATION,
-            words.DISPLACEMENT,
-            words.CAST,
-            words.HARDWARE,
-        )
-    ]
+    subjects = chunk.of(*_SUBJECTS)
     if not subjects:
         return True
     before = [item for item in subjects if item.end <= normal.start]
@@ -545,10 +587,8 @@ def _restriction(items: Sequence[Item]) -> str:
             return "new"
         if item.kind == words.HEALING and item.value == "acute":
             return "new"
-    for item in items:
-        if item.kind == words.RESTRICTION:
-            return item.value
-    return ""
+    values = [item.value for item in items if item.kind == words.RESTRICTION]
+    return "additional" if "additional" in values else next(iter(values), "")
 
 
 def _others(items: Sequence[Item]) -> bool:

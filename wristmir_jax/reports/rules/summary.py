@@ -91,7 +91,7 @@ class Summary:
         for region in regions:
             self._explicit[region].append(statement)
         whole = not statement.bones or bool(_WHOLE & set(statement.bones))
-        if whole and not names:
+        if whole and not names and not regions:
             self._whole.append(statement)
 
     def _add_positive(self, statement: Statement, regions: list[str], names: list[str]) -> None:
@@ -131,47 +131,45 @@ class Summary:
     def _decide(self, region: str) -> tuple[str, Statement | None]:
         """Status of a region, and the statement that it rests on."""
         stated = self._explicit[region]
-        whole = [statement for statement in self._whole if self._covers(statement)]
-        plain = [s for s in whole if not s.others and not s.restriction]
         if stated:
             last = max(statement.kind for statement in stated)
-            strongest = [statement for statement in stated if statement.kind == last]
-            for status in ("fracture", "uncertain", "no_fracture"):
-                found = [statement for statement in strongest if statement.status == status]
-                if found:
-                    break
-            decided, basis = status, found[0]
-            above = [s for s in self._whole if s.kind > basis.kind and not s.others]
-            healed = any(
-                item.kind == words.HEALING and item.value != "acute"
-                for _, items in self._details[region]
-                for item in items
+            order = ("fracture", "uncertain", "no_fracture")
+            basis = min(
+                (statement for statement in stated if statement.kind == last),
+                key=lambda statement: order.index(statement.status),
             )
-            contradicted = above and (
-                above[-1].kind == texts.ADDENDUM
-                or decided == "uncertain"
-                or not above[-1].restriction
-            )
-            if decided in DETAILED_STATUSES and contradicted and not healed and not self._follow_up:
+            if basis.status in DETAILED_STATUSES and self._is_overruled(region, basis):
                 return "no_fracture", None
-            return decided, basis
+            return basis.status, basis
+        covering = [statement for statement in self._whole if self._covers(statement)]
+        plain = any(not s.others and not s.restriction for s in covering)
         if region in self._implied and not plain:
             return "fracture", self._implied[region]
-        if whole or plain:
-            return "no_fracture", None
-        return "not_mentioned", None
+        return ("no_fracture" if covering else "not_mentioned"), None
+
+    def _is_overruled(self, region: str, basis: Statement) -> bool:
+        """Whether a later section denies all fractures."""
+        above = [s for s in self._whole if s.kind > basis.kind and not s.others]
+        if any(s.kind == texts.ADDENDUM and not s.restriction for s in above):
+            return True
+        healed = any(
+            item.kind == words.HEALING and item.value != "acute"
+            for _, items in self._details[region]
+            for item in items
+        )
+        if not above or healed or self._follow_up:
+            return False
+        return basis.status == "uncertain" or not above[-1].restriction
 
     def _covers(self, statement: Statement) -> bool:
         """Whether a denial of everything speaks of bones that nobody named."""
+        if statement.restriction == "kind":
+            return False
         if statement.restriction == "line":
             return not any(
                 s.status in DETAILED_STATUSES for given in self._explicit.values() for s in given
             )
-        if statement.restriction == "new" or (
-            statement.restriction == "other" and not statement.bones
-        ):
-            return not self._follow_up
-        return True
+        return statement.restriction not in ("new", "additional") or not self._follow_up
 
     def findings(self) -> Mined:
         regions: dict[str, RegionFindings] = {}
@@ -225,37 +223,54 @@ def _is_deformed(items: Sequence[Item]) -> bool:
     return displaced or found["angulation_degrees"] is not None
 
 
+_FLAG_KINDS = {
+    words.CAST,
+    words.HARDWARE,
+    words.OSTEOPENIA,
+    words.MINERAL,
+    words.SWELLING,
+    words.SUBJECT,
+    words.PHYSIS_STATE,
+}
+
+
 def read_flags(summary: Summary, kind: int, items: Sequence[Item]) -> None:
     """Exam-level fields of a sentence."""
     kept = items
+    kinds = {item.kind for item in kept}
+    if not kinds & _FLAG_KINDS:
+        return
+    gone, over = words.REMOVED in kinds, words.RESOLVED in kinds
     for position, item in enumerate(kept):
+        if item.kind not in _FLAG_KINDS:
+            continue
         before = kept[max(0, position - 4) : position]
         denied = _denied_flag(before)
-        gone = any(other.kind == words.REMOVED for other in kept)
-        over = any(other.kind == words.RESOLVED for other in kept)
+        off = gone or _is_absent(kept, position)
         if item.kind == words.CAST:
-            off = gone or item.value == "no" or _is_absent(kept, position)
+            off = off or item.value == "no"
             summary.flag("cast", kind + 0.5 * off, not (denied or off))
         elif item.kind == words.HARDWARE:
-            if "plate" in item.words and any(o.kind == words.PHYSIS for o in before[-1:]):
-                continue
-            off = gone or _is_absent(kept, position)
-            summary.flag("hardware", kind + 0.5 * off, not (denied or off))
-        elif item.kind == words.OSTEOPENIA:
-            summary.flag("osteopenia", kind, not (denied or over))
+            if not ("plate" in item.words and before and before[-1].kind == words.PHYSIS):
+                summary.flag("hardware", kind + 0.5 * off, not (denied or off))
+        elif item.kind in (words.OSTEOPENIA, words.SWELLING):
+            name = "osteopenia" if item.kind == words.OSTEOPENIA else "soft_tissue_swelling"
+            summary.flag(name, kind, not (denied or over))
         elif item.kind == words.MINERAL:
-            near = [*before[-2:], *kept[position + 1 : position + 3]]
-            if any(other.kind == words.NORMAL for other in near):
-                summary.flag("osteopenia", kind, False)
-            elif any(other.kind == words.LOW for other in near):
-                summary.flag("osteopenia", kind, True)
-        elif item.kind == words.SWELLING:
-            summary.flag("soft_tissue_swelling", kind, not (denied or over))
-        elif item.kind == words.SUBJECT and item.value == "tissue":
-            if _called_normal(kept, position):
-                summary.flag("soft_tissue_swelling", kind, False)
+            _density(summary, kind, [*before[-2:], *kept[position + 1 : position + 3]])
         elif item.kind == words.PHYSIS_STATE:
             _physis(summary, kind, kept, position, denied)
+        elif item.value == "tissue" and _called_normal(kept, position):
+            summary.flag("soft_tissue_swelling", kind, False)
+
+
+def _density(summary: Summary, kind: int, near: Sequence[Item]) -> None:
+    """What is said of the mineralisation beside it."""
+    kinds = {item.kind for item in near}
+    if words.NORMAL in kinds:
+        summary.flag("osteopenia", kind, False)
+    elif words.LOW in kinds:
+        summary.flag("osteopenia", kind, True)
 
 
 def _denied_flag(before: Sequence[Item]) -> bool:

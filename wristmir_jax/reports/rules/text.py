@@ -18,8 +18,11 @@ _TITLES = {
 _TITLE = re.compile(
     r"(?:^|(?<=[\n.;!?)]))[ \t*>#_\-]*("
     + "|".join(sorted(map(re.escape, _TITLES), key=len, reverse=True))
-    + r")(?:\s*\#?\s*\d{1,2})?[ \t]*(?:\([^)\n]{0,60}\)|(?:dated|of|from|by)?[ \t]*[\d/.\-]{4,12})?"
-    r"[ \t*_]*(?::|\s-\s|\s\u2013\s|(?=\n)|$)"
+    + r"|addendum[^:\n]{0,40})"
+    # A number, a date, or a remark in parentheses.
+    + r"(?:\s*\#?\s*\d{1,2})?[ \t]*"
+    + r"(?:\([^)\n]{0,60}\)|(?:dated|of|from|by)?[ \t]*[\d/.\-]{4,12})?"
+    + r"[ \t*_]*(?::|\s-\s|\s\u2013\s|(?=\n)|$)"
 )
 
 
@@ -42,10 +45,10 @@ def lowered(text: str) -> str:
 
 
 def sections(low: str) -> list[Section]:
-    """Of a text in lower case. What stands before all titles is a header where findings or an
-    impression have a title, else it is the body."""
+    """Of a text in lower case. What stands before all titles is a header where findings have a
+    title, else it is the body."""
     found = list(_TITLE.finditer(low))
-    titled = any(BODY <= _kind(match[1]) < ADDENDUM for match in found)
+    titled = any(_kind(match[1]) == BODY for match in found)
     first = found[0].start(1) if found else len(low)
     kind = HEADER if titled else BODY
     parts = [Section(kind, 0, first)] if low[:first].strip() else []
