@@ -244,11 +244,13 @@ def _is_past(items: Sequence[Item], first: int, last: int) -> bool:
             return True
         if item.kind in (words.ANGULATION, words.NUMBER, words.APEX):
             break
-    after = items[last + 1 : last + 2]
+    # "31 degrees previously", but not "10 degrees, previously 31".
+    after = items[last + 1 : last + 3]
     return (
         bool(after)
         and after[0].kind in (words.PAST, words.FOLLOW_UP)
-        and "previous" in after[0].words[:3]
+        and "previous" in after[0].words
+        and not (len(after) > 1 and after[1].kind == words.NUMBER)
     )
 
 
