@@ -26,8 +26,16 @@ def details_of(items: Sequence[Item]) -> dict[str, Any]:
 
 def _type(items: Sequence[Item]) -> str | None:
     types = [item.value for item in items if item.kind == words.FRACTURE and item.value]
-    other = {item.value for item in items if item.kind == words.TYPE}
+    other = {
+        item.value
+        for position, item in enumerate(items)
+        if item.kind == words.TYPE and not _of_healing(items, position)
+    }
+    if any(_is_off_ended(item) for item in items):
+        other.add("complete")
     graded = [name for name in types if name.startswith("salter_harris") and name[-1].isdigit()]
+    if not graded and "salter_harris_unspecified" in types:
+        graded = [item.value for item in items if item.kind == words.SALTER_GRADE]
     for name in (*graded, *types):
         bent = name == "plastic_deformation" and ("incomplete" in types or "incomplete" in other)
         if bent or (name == "incomplete" and "plastic_deformation" in types):
@@ -43,6 +51,16 @@ def _type(items: Sequence[Item]) -> str | None:
     if any(_hundred_percent(items, position) for position in range(len(items))):
         return "complete"
     return None
+
+
+def _of_healing(items: Sequence[Item], position: int) -> bool:
+    """Whether it is the healing, or a fusion, that is complete."""
+    beside = (*items[max(0, position - 1) : position], *items[position + 1 : position + 2])
+    return any(item.kind in (words.HEALING, words.PHYSIS_STATE) for item in beside)
+
+
+def _is_off_ended(item: Item) -> bool:
+    return "off" in item.words and item.kind in (words.TYPE, words.DISPLACEMENT)
 
 
 _PHYSEAL = {"physis", "epiphysis", "growth"}
@@ -65,6 +83,9 @@ def _displacement(items: Sequence[Item]) -> str | None:
             grade = _grade_before(items, position)
             if grade:
                 found.append(grade)
+        apart = item.kind == words.TYPE and "displaced" in item.words
+        if apart or _is_off_ended(item):
+            found.append("severe")
         if item.kind != words.DISPLACEMENT:
             continue
         if any(
@@ -249,11 +270,13 @@ def _is_past(items: Sequence[Item], first: int, last: int) -> bool:
     return (
         bool(after)
         and after[0].kind in (words.PAST, words.FOLLOW_UP)
-        and "previous" in after[0].words
+        and not _NO_LONGER_PAST & set(after[0].words)
+        and (after[0].kind == words.PAST or "previous" in after[0].words)
         and not (len(after) > 1 and after[1].kind == words.NUMBER)
     )
 
 
+_NO_LONGER_PAST = {"from", "was", "were", "compare"}
 _PAST = frozenset(
     ["previous", "was", "were", "from", "last", "formerly", "originally", "before", "initial"]
 )

@@ -32,6 +32,7 @@ EXAM, OTHER_PART, SHAFT_WIDTH, ORDINAL, RANGE, POSITION = (
 )
 RESOLVED, CONTRAST, EXCEPT, NUMBER, WORD, MARK = "over", "but", "except", "number", "word", "mark"
 SIDE_CORRECTION, LOCATION, LOW, UNSIDED = "slip", "where", "low", "unsided"
+SYMMETRIC, SALTER_GRADE = "symmetric", "salter"
 
 
 @functools.cache
@@ -102,6 +103,10 @@ def _salter_harris() -> Iterator[tuple[str, Concept]]:
             ):
                 if sure or between:
                     yield f"{name} {between}{number}{noun}", concept
+            yield f"type {number} of salter and harris", concept
+            if sure:
+                yield f"type {number}", Concept(SALTER_GRADE, concept.value)
+                yield f"grade {number}", Concept(SALTER_GRADE, concept.value)
             for noun in nouns:
                 yield f"type {number} {noun}", concept
                 yield f"grade {number} {noun}", concept

@@ -129,13 +129,30 @@ def _sentences(low: str) -> list[Sentence]:
         side = part = ""
         for tokens in texts.sentences(low, section.start, section.end):
             items = items_of(tokens)
-            if _is_order(items):
+            if _is_order(items) or "{" in low[tokens[0].start - 2 : tokens[-1].end]:
                 continue
             part = _part(tokens, title=not found or section.kind == texts.HEADER) or part
             pieces, side = _sided(items, side)
             own = bool(_own_sides(items))
             found.extend(Sentence(section.kind, *piece, part, own=own) for piece in pieces)
+    _set_comparisons_aside(found)
     return found
+
+
+def _set_comparisons_aside(sentences: Sequence[Sentence]) -> None:
+    """What is said elsewhere of a side that was taken for comparison is not of the exam either."""
+    taken = {
+        item.value
+        for sentence in sentences
+        if sentence.side == "compared"
+        for item in sentence.items
+        if item.kind == words.SIDE and item.value in _OTHER_SIDE
+    }
+    if len(taken) != 1:
+        return
+    for sentence in sentences:
+        if sentence.side in taken:
+            sentence.side = "compared"
 
 
 def _sided(items: list[Item], side: str) -> tuple[list[tuple[list[Item], str]], str]:
@@ -147,7 +164,9 @@ def _sided(items: list[Item], side: str) -> tuple[list[tuple[list[Item], str]], 
     """
     own = _own_sides(items)
     if len(own) > 1:
-        return _by_side(items), side
+        pieces = _by_side(items)
+        bare = any(all(i.kind in (words.SIDE, words.MARK) for i in piece) for piece, _ in pieces)
+        return ([(items, "both")], "") if bare else (pieces, side)
     if _compares(items):
         return [(items, "compared")], side
     if own:
@@ -323,7 +342,8 @@ def _inseparable(sentences: Sequence[Sentence]) -> bool:
             continue
         if any(item.kind == words.UNSIDED for item in sentence.items):
             return True
-        if sentence.side or sentence.part == "elsewhere":
+        same = any(item.kind == words.SYMMETRIC for item in sentence.items)
+        if sentence.side or sentence.part == "elsewhere" or same:
             continue
         if any(
             s.status in ("fracture", "uncertain") for s in statements_of(reported(sentence.items))

@@ -98,32 +98,41 @@ def items_of(tokens: Sequence[Token]) -> list[Item]:
             first = spelled.pop()[1]
             meant = Token(first.word + token.word, first.start, token.end)
         spelled.extend((words.canonical(word), meant) for word in words.repaired(meant.word))
-    root = words.phrase_trie()
     found: list[Item] = []
-    position, count = 0, len(spelled)
-    while position < count:
-        word, token = spelled[position]
-        length, concept, reach = 0, None, position
-        node = root.following.get(word)
-        while node is not None:
-            reach += 1
-            if node.concept is not None:
-                length, concept = reach - position, node.concept
-            node = node.following.get(spelled[reach][0]) if reach < count else None
-        if concept is None:
-            length = 1
-            if word[0].isdigit():
-                concept = Concept(words.NUMBER, word)
-            elif word in _CONNECTIVES or word == ":":
-                concept = Concept(words.MARK, _CONNECTIVES.get(word, word))
-        elif concept.kind == words.RANGE:
-            concept = Concept(words.MARK, "to" if word == "to" else _CONNECTIVES[word])
+    position = 0
+    while position < len(spelled):
+        concept, length = _concept_at(spelled, position)
         if concept is not None:
             last = spelled[position + length - 1][1]
             spoken = tuple(w for w, _ in spelled[position : position + length])
-            found.append(Item(concept.kind, concept.value, spoken, token.start, last.end))
+            start = spelled[position][1].start
+            found.append(Item(concept.kind, concept.value, spoken, start, last.end))
+            if concept.kind == words.BOTH_SIDES and spoken[-1] in ("radius", "ulna"):
+                found.append(Item(words.BONE, spoken[-1], spoken[1:], start, last.end))
+                if spoken[0] == "neither":
+                    found.insert(-1, Item(words.NEGATION, "", spoken[:1], start, last.end))
         position += length
     return found
+
+
+def _concept_at(spelled: list[tuple[str, Token]], position: int) -> tuple[Concept | None, int]:
+    """What the words from a position on mean, and how many they are."""
+    word = spelled[position][0]
+    length, concept, reach, count = 1, None, position, len(spelled)
+    node = words.phrase_trie().following.get(word)
+    while node is not None:
+        reach += 1
+        if node.concept is not None:
+            length, concept = reach - position, node.concept
+        node = node.following.get(spelled[reach][0]) if reach < count else None
+    if concept is None:
+        if word[0].isdigit():
+            return Concept(words.NUMBER, word), 1
+        if word in _CONNECTIVES or word == ":":
+            return Concept(words.MARK, _CONNECTIVES.get(word, word)), 1
+    elif concept.kind == words.RANGE:
+        return Concept(words.MARK, "to" if word == "to" else _CONNECTIVES[word]), length
+    return concept, length
 
 
 def _is_torn(first: Token, second: Token) -> bool:
@@ -148,27 +157,30 @@ def chunks_of(items: Sequence[Item]) -> list[Chunk]:
     chunks = [Chunk("", strong=True)]
     for position, item in enumerate(items):
         now = chunks[-1]
+        if item.kind == words.CONTRAST and _is_parenthetical(items, position):
+            continue
         if item.kind in (words.CONTRAST, words.EXCEPT):
             chunks.append(Chunk("but", strong=True, excepted=item.kind == words.EXCEPT))
-        elif item.kind != words.MARK:
+        elif item.kind != words.MARK or item.value == "to":
             now.items.append(item)
         elif item.value == ":":
             if now.has(*_PREDICATES, words.VIEW, words.VIEWS, words.EXAM):
                 chunks.append(Chunk("but", strong=True))
-        elif item.value == "to":
-            now.items.append(item)
         elif item.value in ("and", "or") and _joins_numbers(items, position):
             now.items.append(dataclasses.replace(item, value="to"))
         elif item.value != "as":
-            if not now.items and len(chunks) > 1 and not now.strong:
-                # ", and": the word says more than the comma.
-                if item.value not in (",", ")"):
-                    now.joined = item.value
-            elif now.items or now.strong:
-                if now.strong and not now.items:
-                    continue
-                chunks.append(Chunk(item.value))
+            _cut(chunks, item.value)
     return _with_shared_bones([chunk for chunk in chunks if chunk.items])
+
+
+def _cut(chunks: list[Chunk], connective: str) -> None:
+    """Begin a new chunk, or say better how the last one, still empty, hangs on."""
+    now = chunks[-1]
+    if now.items:
+        chunks.append(Chunk(connective))
+    elif not now.strong and connective not in (",", ")"):
+        # ", and": the word says more than the comma.
+        now.joined = connective
 
 
 def _with_shared_bones(chunks: list[Chunk]) -> list[Chunk]:
@@ -203,6 +215,12 @@ _ADJECTIVES = (
     words.ABSENT,
 )
 _PREDICATES = (words.FRACTURE, words.NORMAL, words.ABNORMALITY)
+
+
+def _is_parenthetical(items: Sequence[Item], position: int) -> bool:
+    """Whether a "however" stands between two commas."""
+    beside = (*items[max(0, position - 1) : position], *items[position + 1 : position + 2])
+    return len(beside) == 2 and all(item.value == "," for item in beside)
 
 
 def _joins_numbers(items: Sequence[Item], position: int) -> bool:
@@ -293,6 +311,9 @@ class _Reader:
 
     def _leads_on(self, chunk: Chunk, following: Chunk | None) -> bool:
         """Whether a chunk is the first of several adjectives of what follows."""
+        inside = chunk.joined == "(" and self._current is None
+        if inside and following is not None and following.joined == ")":
+            return following.has(words.FRACTURE) and not chunk.has(words.BONE)
         return (
             following is not None
             and not following.strong
@@ -389,6 +410,10 @@ class _Reader:
         shaft = after_shaft or any(bone.endswith(" shaft") for bone in pending)
         if shaft and not chunk.has(words.PART) and "distal" not in _spoken(chunk):
             bones = [f"{b} shaft" if b in ("radius", "ulna") else b for b in bones]
+        if shaft_here := any(bone.endswith(" shaft") for bone in bones):
+            pending = [f"{b} shaft" if b in ("radius", "ulna") else b for b in pending]
+        if not bones and not pending and not shaft_here:
+            bones = self._bones_before(chunk, predicate)
         statement = self._add(predicate, pending + bones, chunk)
         for part in self._pending:
             statement.items = part.items + statement.items
@@ -403,6 +428,13 @@ class _Reader:
         others = "others" in statement.bones or _others(statement.items)
         statement.others = others and not chunk.excepted
         self._current = statement
+
+    def _bones_before(self, chunk: Chunk, predicate: str) -> list[str]:
+        """Bones named before in the sentence, which a predicate without any is about."""
+        restricted = predicate == "no_fracture" and (
+            _restriction(chunk.items) or _others(chunk.items)
+        )
+        return [] if restricted or chunk.excepted else list(self._last_bones)
 
     def _same_again(self, chunk: Chunk, predicate: str) -> bool:
         """Whether a predicate without a bone speaks of the fracture just named."""
@@ -435,7 +467,7 @@ class _Reader:
             if denied:
                 self._denied = True
                 return "no_fracture"
-            return None
+            return "uncertain" if chunk.has(words.HEDGE) and bones_of(chunk) else None
         stages = [item for item in chunk.of(words.HEALING) if item.value != "acute"]
         if stages and (bones_of(chunk) or self._pending) and not chunk.has(words.NEGATION):
             return "uncertain" if chunk.has(words.HEDGE) else "fracture"
@@ -448,7 +480,8 @@ class _Reader:
         if self._pending and chunk.joined in ("and", ","):
             return True
         if not chunk.strong and not chunk.has(*_SUBJECTS):
-            return self._about_bones
+            fractured = self._current is not None and self._current.status != "no_fracture"
+            return self._about_bones and not fractured
         return _normal_bones(chunk)
 
     def _of_fractures(self, chunk: Chunk, fractures: list[Item]) -> str:
@@ -484,7 +517,11 @@ class _Reader:
             self._pending[-1].items.extend(chunk.items)
             return
         if current is None:
-            self._add("details", [], chunk)
+            last = self.statements[-1] if self.statements else None
+            if chunk.has(words.HEDGE) and last and last.bones and last.status == "no_fracture":
+                last.status = "uncertain"
+            else:
+                self._add("details", [], chunk)
             return
         current.items.extend(chunk.items)
         if current.status != "fracture":
@@ -531,13 +568,11 @@ def _spoken(chunk: Chunk) -> set[str]:
 
 def _forward(following: Chunk | None) -> bool:
     """Whether a list of bones goes on to a predicate that is still to come."""
-    return (
-        following is not None
-        and not following.strong
-        and following.joined in ("and", "or")
-        and following.has(words.NORMAL)
-        and not following.has(words.FRACTURE)
-    )
+    if following is None or following.strong:
+        return False
+    if following.has(words.FRACTURE):
+        return following.joined == "," and not following.has(words.BONE, words.NEGATION)
+    return following.joined in ("and", "or") and following.has(words.NORMAL)
 
 
 def _rather(chunk: Chunk, denial: Item, fracture: Item) -> bool:
@@ -546,7 +581,9 @@ def _rather(chunk: Chunk, denial: Item, fracture: Item) -> bool:
         item for item in chunk.items if denial.end <= item.start and item.end <= fracture.start
     ]
     return any(
-        item.kind in (words.SUBJECT, words.SWELLING, words.CAST, words.HARDWARE) for item in between
+        item.kind in (words.SUBJECT, words.SWELLING, words.CAST, words.HARDWARE)
+        or (item.kind in (words.DISPLACEMENT, words.ANGULATION) and "of" in item.words)
+        for item in between
     )
 
 
@@ -576,7 +613,14 @@ def _normal_bones(chunk: Chunk) -> bool:
     before = [item for item in subjects if item.end <= normal.start]
     after = [item for item in subjects if item.start >= normal.end]
     nearest = before[-1] if before else after[0]
-    if before and after and after[0].kind == words.BONE and before[-1].kind != words.BONE:
+    if (
+        before
+        and after
+        and (
+            after[0].kind == words.MINERAL
+            or (after[0].kind == words.BONE and before[-1].kind != words.BONE)
+        )
+    ):
         nearest = after[0]
     return nearest.kind in (words.BONE, words.EXAM)
 

@@ -63,7 +63,10 @@ def _kind(title: str) -> int:
 
 
 # An untitled report often begins behind the history without saying so.
-_LINE_END = re.compile(r"\n")
+# A history on one line with the findings ends where the examination is named.
+_LINE_END = re.compile(
+    r"\n|\.(?=\s+(?:left|right|[lr]t|xr|x-?rays?|radiographs?|[ap]a|ap|both|bilateral|views)\b)"
+)
 _FIRST_SENTENCE = re.compile(r"\.(?=\s)|\n")
 
 
@@ -74,7 +77,8 @@ def _without_run_ons(low: str, parts: list[Section], titled: bool) -> Iterator[S
         if titled or part.kind > HEADER or not part.title:
             yield part
             continue
-        ending = _FIRST_SENTENCE if part.kind == HEADER else _LINE_END
+        brief = part.kind == HEADER or part.title.startswith(("compar", "prior", "previous"))
+        ending = _FIRST_SENTENCE if brief else _LINE_END
         content = re.compile(r"\S").search(low, part.start, part.end)
         gap = ending.search(low, content.start() if content else part.end, part.end)
         if gap is None:
