@@ -148,9 +148,21 @@ def vocabulary() -> frozenset[str]:
     return frozenset(words)
 
 
+class Spelling(NamedTuple):
+    """A word as phrases are written: what it was meant to be, and whether it means anything."""
+
+    words: tuple[str, ...]
+    known: bool
+
+
 @functools.lru_cache(maxsize=65536)
-def repaired(word: str) -> tuple[str, ...]:
-    """A word as it was meant: itself, a key word one letter away, or two words run together."""
+def spelling(word: str) -> Spelling:
+    """How phrases write a word: itself in canonical form, a key word one letter away, or the two
+    words that it ran together."""
+    return Spelling(tuple(map(canonical, _meant(word))), word in vocabulary())
+
+
+def _meant(word: str) -> tuple[str, ...]:
     misheard = tables()["misheard"]
     if word in misheard:
         return (misheard[word],)
@@ -161,11 +173,10 @@ def repaired(word: str) -> tuple[str, ...]:
         for key in tables()["key_words"]:
             if abs(len(key) - len(word)) <= 1 and len(key) >= 5 and _one_apart(word, key):
                 return (key,)
-    if len(word) >= 8:
-        for cut in range(3, len(word) - 2):
-            a, b = word[:cut], word[cut:]
-            if a in known and b in known and (len(a) > 4 or len(b) > 4) and min(len(a), len(b)) > 2:
-                return (a, b)
+    for cut in range(3, len(word) - 2 if len(word) >= 8 else 0):
+        a, b = word[:cut], word[cut:]
+        if a in known and b in known and max(len(a), len(b)) > 4:
+            return (a, b)
     return (word,)
 
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from wristmir_jax.data.workers import ordered_map
+from wristmir_jax.reports.findings import DETAILED_STATUSES
 from wristmir_jax.reports.mining import (
     INSEPARABLE_SIDES,
     UNSUPPORTED_LANGUAGE,
@@ -15,7 +16,7 @@ from wristmir_jax.reports.mining import (
 from wristmir_jax.reports.rules import lexicon as words
 from wristmir_jax.reports.rules import text as texts
 from wristmir_jax.reports.rules.statements import ORDERS, Item, items_of, reported, statements_of
-from wristmir_jax.reports.rules.summary import Sentence, Summary, read_flags
+from wristmir_jax.reports.rules.summary import Sentence, Summary, mentions, read_flags
 from wristmir_jax.reports.rules.text import Token
 
 # Small words that each language cannot do without, and that English does not have.
@@ -101,11 +102,18 @@ def _summarise(
         for statement in statements_of(kept):
             if elsewhere and not (statement.restriction == "other" and not statement.bones):
                 continue
+            repeated = two_sided and not sentence.side and statement.status in DETAILED_STATUSES
+            if repeated and not _is_symmetric(sentence):
+                continue
             statement.kind = sentence.kind
             if sentence.part == "elsewhere" and statement.status != "fracture":
                 continue
             summary.add(statement)
     return summary
+
+
+def _is_symmetric(sentence: Sentence) -> bool:
+    return any(item.kind == words.SYMMETRIC for item in sentence.items)
 
 
 def _read_views(summary: Summary, sentence: Sentence, wrist: bool) -> None:
@@ -336,20 +344,29 @@ def _says_something(sentence: Sentence) -> bool:
 
 
 def _inseparable(sentences: Sequence[Sentence]) -> bool:
-    """Whether a fracture is asserted of which nobody can tell the side."""
+    """Whether a fracture is asserted of which nobody can tell the side.
+
+    What an impression repeats without a side can be told from the findings that it repeats.
+    """
+    sided: set[str] = set()
+    unsided: list[set[str]] = []
     for sentence in sentences:
         if sentence.kind < texts.BODY:
             continue
-        if any(item.kind == words.UNSIDED for item in sentence.items):
+        kinds = {item.kind for item in sentence.items}
+        if words.UNSIDED in kinds:
             return True
-        same = any(item.kind == words.SYMMETRIC for item in sentence.items)
-        if sentence.side or sentence.part == "elsewhere" or same:
+        if sentence.part == "elsewhere" or words.SYMMETRIC in kinds or sentence.side == "both":
             continue
-        if any(
-            s.status in ("fracture", "uncertain") for s in statements_of(reported(sentence.items))
-        ):
-            return True
-    return False
+        for statement in statements_of(reported(sentence.items)):
+            if statement.status not in DETAILED_STATUSES:
+                continue
+            regions = set(mentions(statement)[0])
+            if sentence.side:
+                sided |= regions or {""}
+            else:
+                unsided.append(regions)
+    return any(not (regions <= sided if regions else sided) for regions in unsided)
 
 
 _WRIST_BONES = frozenset({"radius", "ulna", "styloid", "distal both", "wrist", "both", "forearm"})

@@ -87,44 +87,63 @@ class Statement:
 
 def items_of(tokens: Sequence[Token]) -> list[Item]:
     """Concepts, numbers and marks of a sentence; words without a meaning are left out."""
-    spelled: list[tuple[str, Token]] = []
-    for position, token in enumerate(tokens):
-        if token.word == "-":
-            if _between_numbers(tokens, position):
-                spelled.append(("to", token))
-            continue
-        meant = token
-        if spelled and _is_torn(spelled[-1][1], token):
-            first = spelled.pop()[1]
-            meant = Token(first.word + token.word, first.start, token.end)
-        spelled.extend((words.canonical(word), meant) for word in words.repaired(meant.word))
+    spelled, places = _spelled(tokens)
     found: list[Item] = []
     position = 0
     while position < len(spelled):
         concept, length = _concept_at(spelled, position)
         if concept is not None:
-            last = spelled[position + length - 1][1]
-            spoken = tuple(w for w, _ in spelled[position : position + length])
-            start = spelled[position][1].start
-            found.append(Item(concept.kind, concept.value, spoken, start, last.end))
+            spoken = tuple(spelled[position : position + length])
+            start, end = places[position].start, places[position + length - 1].end
+            found.append(Item(concept.kind, concept.value, spoken, start, end))
             if concept.kind == words.BOTH_SIDES and spoken[-1] in ("radius", "ulna"):
-                found.append(Item(words.BONE, spoken[-1], spoken[1:], start, last.end))
+                found.append(Item(words.BONE, spoken[-1], spoken[1:], start, end))
                 if spoken[0] == "neither":
-                    found.insert(-1, Item(words.NEGATION, "", spoken[:1], start, last.end))
+                    found.insert(-1, Item(words.NEGATION, "", spoken[:1], start, end))
         position += length
     return found
 
 
-def _concept_at(spelled: list[tuple[str, Token]], position: int) -> tuple[Concept | None, int]:
+def _spelled(tokens: Sequence[Token]) -> tuple[list[str], list[Token]]:
+    """Words as phrases are written, and the token that each comes from."""
+    spelled: list[str] = []
+    places: list[Token] = []
+    known = True
+    for position, token in enumerate(tokens):
+        if token.word == "-":
+            if _between_numbers(tokens, position):
+                spelled.append("to")
+                places.append(token)
+            continue
+        spelling = words.spelling(token.word)
+        if not (known and spelling.known) and spelled and _is_torn(places[-1], token):
+            first = places.pop()
+            spelled.pop()
+            token = Token(first.word + token.word, first.start, token.end)  # noqa: PLW2901
+            spelling = words.spelling(token.word)
+        known = spelling.known
+        for word in spelling.words:
+            spelled.append(word)
+            places.append(token)
+    return spelled, places
+
+
+def _is_torn(first: Token, second: Token) -> bool:
+    """Whether dictation has torn a word in two."""
+    long = len(first.word) + len(second.word) >= 7
+    return long and second.word.isalpha() and first.word + second.word in words.vocabulary()
+
+
+def _concept_at(spelled: list[str], position: int) -> tuple[Concept | None, int]:
     """What the words from a position on mean, and how many they are."""
-    word = spelled[position][0]
+    word = spelled[position]
     length, concept, reach, count = 1, None, position, len(spelled)
     node = words.phrase_trie().following.get(word)
     while node is not None:
         reach += 1
         if node.concept is not None:
             length, concept = reach - position, node.concept
-        node = node.following.get(spelled[reach][0]) if reach < count else None
+        node = node.following.get(spelled[reach]) if reach < count else None
     if concept is None:
         if word[0].isdigit():
             return Concept(words.NUMBER, word), 1
@@ -133,15 +152,6 @@ def _concept_at(spelled: list[tuple[str, Token]], position: int) -> tuple[Concep
     elif concept.kind == words.RANGE:
         return Concept(words.MARK, "to" if word == "to" else _CONNECTIVES[word]), length
     return concept, length
-
-
-def _is_torn(first: Token, second: Token) -> bool:
-    """Whether dictation has torn a word in two."""
-    if len(first.word) + len(second.word) < 7 or not second.word.isalpha():
-        return False
-    known = words.vocabulary()
-    whole = first.word in known and second.word in known
-    return not whole and first.word + second.word in known
 
 
 def _between_numbers(tokens: Sequence[Token], position: int) -> bool:

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from wristmir_jax.reports.rules import lexicon
 
@@ -89,8 +90,7 @@ def _without_run_ons(low: str, parts: list[Section], titled: bool) -> Iterator[S
             yield Section(BODY, gap.end(), part.end)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """A word, number or mark; its place is that in the report."""
 
     word: str
