@@ -36,9 +36,9 @@ def main() -> None:
     from functools import partial
     from pathlib import Path
 
-    from wristmir_jax.data.workers import available_cores
     from wristmir_jax.reports.mine_files import estimate, mine
     from wristmir_jax.reports.rules.miner import IDENTITY, in_batches
+    from wristmir_jax.workers import available_cores
 
     workers = _NUM_WORKERS.value or available_cores()
 

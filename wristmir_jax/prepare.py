@@ -46,7 +46,7 @@ def main() -> None:
     from wristmir_jax.data.prepare import prepare
     from wristmir_jax.data.sources import open_source
     from wristmir_jax.data.splits import SplitRule
-    from wristmir_jax.data.workers import available_cores
+    from wristmir_jax.workers import available_cores
 
     source = open_source(
         source_name,

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from wristmir_jax.anatomy import REGION_NAMES
+from wristmir_jax.benchmark.mining import score
 from wristmir_jax.images import phantom_reports
 from wristmir_jax.images.phantom_episodes import patient_exams
 from wristmir_jax.images.phantom_findings import findings_of
-from wristmir_jax.reports.agreement import score
 from wristmir_jax.reports.findings import Findings
 from wristmir_jax.reports.mining import INSEPARABLE_SIDES, UNSUPPORTED_LANGUAGE, Rejection, Report
 from wristmir_jax.reports.rules.miner import RulesMiner

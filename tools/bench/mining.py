@@ -15,8 +15,8 @@ from typing import Any
 from absl import app, flags
 from etils import epath
 
-from wristmir_jax.data.sources.fields import json_lines
-from wristmir_jax.reports.agreement import score
+from wristmir_jax.benchmark.mining import score
+from wristmir_jax.json_lines import json_lines
 from wristmir_jax.reports.findings import Findings
 from wristmir_jax.reports.mine_files import read_findings
 from wristmir_jax.reports.mining import Rejection, Report

@@ -8,16 +8,16 @@ import numpy as np
 from etils import epath
 
 from wristmir_jax import anatomy
-from wristmir_jax.data.progress import with_progress
 from wristmir_jax.data.record import DatasetInfo, Record
 from wristmir_jax.data.schema import Encoder, Schema
 from wristmir_jax.data.sources.base import ExamImage, Rejection, Source
 from wristmir_jax.data.splits import SplitRule
-from wristmir_jax.data.workers import ordered_map
 from wristmir_jax.data.writer import MAX_SHARD_BYTES, Account, dataset_writer, index_row
 from wristmir_jax.errors import UserError
 from wristmir_jax.images.prepare import tower_inputs
 from wristmir_jax.images.reading import BadImage, radiograph_of, read_radiograph
+from wristmir_jax.progress import with_progress
+from wristmir_jax.workers import ordered_map
 
 
 def prepare(

@@ -11,9 +11,9 @@ from typing import Any
 
 from etils import epath
 
-from wristmir_jax.data.progress import with_progress
-from wristmir_jax.data.sources.fields import json_lines
 from wristmir_jax.errors import UserError
+from wristmir_jax.json_lines import json_lines
+from wristmir_jax.progress import with_progress
 from wristmir_jax.reports.answers import Answers
 from wristmir_jax.reports.findings import SCHEMA_VERSION, Findings
 from wristmir_jax.reports.mining import Mined, Rejection, Report

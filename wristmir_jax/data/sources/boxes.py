@@ -4,8 +4,8 @@ import numpy as np
 from etils import epath
 
 from wristmir_jax.anatomy import REGION_NAMES
-from wristmir_jax.data.sources.fields import json_lines
 from wristmir_jax.errors import UserError
+from wristmir_jax.json_lines import json_lines
 
 
 def read_boxes(path: epath.Path) -> dict[str, np.ndarray]:

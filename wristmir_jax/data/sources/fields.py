@@ -1,7 +1,6 @@
 """Reads values of input tables: what people write for views, sides, sexes, ages and flags."""
 
 import csv
-import io
 import json
 import math
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from etils import epath
 from wristmir_jax import anatomy
 from wristmir_jax.data.record import NO, UNKNOWN, YES
 from wristmir_jax.errors import UserError
+from wristmir_jax.json_lines import open_text
 
 _SYNONYMS = {
     "view": {"ap": "pa", "frontal": "pa", "dorsopalmar": "pa", "lat": "lateral", "obl": "oblique"},
@@ -120,7 +120,7 @@ def read_table(path: epath.Path, columns: tuple[str, ...]) -> Iterator[dict[str,
         UserError: there is no such file, a column is missing, or the file is no UTF-8 text.
     """
     try:
-        with _open_text(path) as file:
+        with open_text(path) as file:
             rows = _jsonl(file) if path.suffix == ".jsonl" else _csv(file, path)
             checked = False
             for row in rows:
@@ -134,39 +134,6 @@ def read_table(path: epath.Path, columns: tuple[str, ...]) -> Iterator[dict[str,
         raise UserError(f"{path} is not UTF-8 text: save it as UTF-8") from None
     except csv.Error as error:
         raise UserError(f"{path} is not a CSV table ({error})") from None
-
-
-def json_lines(path: epath.Path, flag: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The objects of a JSONL file that one of our commands wrote, with their line numbers.
-
-    Args:
-        path: of the file.
-        flag: that named it, for messages.
-
-    Raises:
-        UserError: there is no such file, or a line is no JSON object.
-    """
-    try:
-        with _open_text(path) as file:
-            for number, row in enumerate(file, 1):
-                if not row.strip():
-                    continue
-                try:
-                    line = json.loads(row)
-                except ValueError:
-                    line = None
-                if not isinstance(line, dict):
-                    raise UserError(f"{path}, line {number}: not a JSON object")
-                yield number, line
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist: check --{flag}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not UTF-8 text: check --{flag}") from None
-
-
-def _open_text(path: epath.Path) -> io.TextIOWrapper:
-    # epath takes neither an encoding nor newline.
-    return io.TextIOWrapper(path.open("rb"), encoding="utf-8-sig", newline="")
 
 
 def _csv(file: Any, path: epath.Path) -> Iterator[dict[str, Any] | BadValue]:

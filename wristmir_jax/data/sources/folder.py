@@ -16,6 +16,7 @@ from wristmir_jax.data.sources.base import ExamImage, Rejection, SourceInfo
 from wristmir_jax.data.sources.boxes import read_boxes
 from wristmir_jax.data.sources.fields import BadValue
 from wristmir_jax.errors import UserError
+from wristmir_jax.json_lines import json_lines
 from wristmir_jax.reports.captions import Captions
 from wristmir_jax.reports.findings import SCHEMA_VERSION, Findings
 from wristmir_jax.reports.union import union
@@ -160,7 +161,7 @@ class FolderSource:
 def _read_findings(path: epath.Path) -> dict[str, list[str]]:
     """Findings as JSON, by exam_id as it stands in the file."""
     found: dict[str, list[str]] = defaultdict(list)
-    for number, line in fields.json_lines(path, "findings"):
+    for number, line in json_lines(path, "findings"):
         version = line.get("schema_version")
         if version != SCHEMA_VERSION:
             raise UserError(

@@ -14,14 +14,14 @@ from etils import epath
 
 from wristmir_jax.data.labels import RecordLabels
 from wristmir_jax.data.near_duplicates import near_duplicate_groups, perceptual_hash
-from wristmir_jax.data.progress import with_progress
 from wristmir_jax.data.record import NO, YES
 from wristmir_jax.data.sources import fields
 from wristmir_jax.data.sources.base import ExamImage, Rejection, SourceInfo
 from wristmir_jax.data.sources.fields import BadValue
-from wristmir_jax.data.workers import ordered_map
 from wristmir_jax.errors import UserError
 from wristmir_jax.images.reading import BadImage, read_radiograph
+from wristmir_jax.progress import with_progress
+from wristmir_jax.workers import ordered_map
 
 TABLE = "dataset.csv"
 IMAGE_FOLDERS = ("images/Fractured", "images/Non_fractured")

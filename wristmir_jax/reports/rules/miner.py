@@ -4,7 +4,6 @@ import itertools
 import re
 from collections.abc import Iterator, Sequence
 
-from wristmir_jax.data.workers import ordered_map
 from wristmir_jax.reports.findings import DETAILED_STATUSES
 from wristmir_jax.reports.mining import (
     INSEPARABLE_SIDES,
@@ -18,6 +17,7 @@ from wristmir_jax.reports.rules import text as texts
 from wristmir_jax.reports.rules.statements import ORDERS, Item, items_of, reported, statements_of
 from wristmir_jax.reports.rules.summary import Sentence, Summary, mentions, read_flags
 from wristmir_jax.reports.rules.text import Token
+from wristmir_jax.workers import ordered_map
 
 # Small words that each language cannot do without, and that English does not have.
 _FOREIGN = words.word_list("foreign")

@@ -1,0 +1,44 @@
+"""JSONL files that our commands write and read."""
+
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from etils import epath
+
+from wristmir_jax.errors import UserError
+
+
+def json_lines(path: epath.Path, flag: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a JSONL file that one of our commands wrote, with their line numbers.
+
+    Args:
+        path: of the file.
+        flag: that named it, for messages.
+
+    Raises:
+        UserError: there is no such file, or a line is no JSON object.
+    """
+    try:
+        with open_text(path) as file:
+            for number, row in enumerate(file, 1):
+                if not row.strip():
+                    continue
+                try:
+                    line = json.loads(row)
+                except ValueError:
+                    line = None
+                if not isinstance(line, dict):
+                    raise UserError(f"{path}, line {number}: not a JSON object")
+                yield number, line
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist: check --{flag}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not UTF-8 text: check --{flag}") from None
+
+
+def open_text(path: epath.Path) -> io.TextIOWrapper:
+    """UTF-8 text, a byte order mark skipped, line ends as they are."""
+    # epath takes neither an encoding nor newline.
+    return io.TextIOWrapper(path.open("rb"), encoding="utf-8-sig", newline="")
