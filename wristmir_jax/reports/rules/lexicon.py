@@ -18,7 +18,7 @@ class Concept(NamedTuple):
     value: str = ""
 
 
-# Kinds. A bone's value is a key of `summary.REGION_OF_BONE` or "other"; other values are those of
+# Kinds. A bone's value is a key of `summary.REGIONS_OF_BONE` or "other"; other values are those of
 # `Findings`, or free.
 BONE, PART, FRACTURE, ABNORMALITY = "bone", "part", "fracture", "abnormality"
 NEGATION, ABSENT, HEDGE, NORMAL, RESTRICTION = "not", "absent", "hedge", "normal", "restriction"

@@ -206,7 +206,6 @@ def _own_sides(items: Sequence[Item]) -> set[str]:
 def _by_side(items: Sequence[Item]) -> list[tuple[list[Item], str]]:
     """A sentence that names both sides, cut before each."""
     pieces: list[tuple[list[Item], str]] = []
-    now: list[Item] = []
     side = ""
     breaks = [0]
     places = [position for position, item in enumerate(items) if item.kind == words.SIDE]
@@ -388,7 +387,7 @@ def _shows_wrist(sentences: Sequence[Sentence]) -> bool:
     bones = {item.value for s in sentences for item in s.items if item.kind == words.BONE}
     named = {word for s in sentences for item in s.items for word in item.words}
     if other or named & _ELSEWHERE_BONES:
-        return bool({"distal radius", "styloid"} & named) and not other
+        return "styloid" in named and not other
     return bool(bones & _WRIST_BONES) or not named & _ELSEWHERE_BONES
 
 

@@ -274,14 +274,7 @@ def _density(summary: Summary, kind: int, near: Sequence[Item]) -> None:
 
 
 def _denied_flag(before: Sequence[Item]) -> bool:
-    for item in reversed(before):
-        if item.kind == words.NEGATION:
-            return True
-        if item.kind == words.MARK or item.kind in (words.NORMAL, words.CONTRAST):
-            continue
-        if item.kind in (words.BONE, words.HEALING) and item.kind != words.SUBJECT:
-            continue
-    return False
+    return any(item.kind == words.NEGATION for item in before)
 
 
 def _is_absent(items: Sequence[Item], position: int) -> bool:

@@ -63,8 +63,8 @@ def _kind(title: str) -> int:
     return _TITLES.get(title, ADDENDUM)
 
 
-# An untitled report often begins behind the history without saying so.
-# A history on one line with the findings ends where the examination is named.
+# An untitled report often begins behind the history without saying so: on the next line, or where
+# the examination is named.
 _LINE_END = re.compile(
     r"\n|\.(?=\s+(?:left|right|[lr]t|xr|x-?rays?|radiographs?|[ap]a|ap|both|bilateral|views)\b)"
 )
