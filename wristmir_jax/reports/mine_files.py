@@ -91,9 +91,12 @@ def mine(
     Raises:
         UserError: the reports cannot be read.
     """
-    total = sum(1 for _ in read_reports(reports))
     answers = Answers(cache, identity)
     try:
+        total = sum(
+            not isinstance(report, Rejection) and report not in answers
+            for report in read_reports(reports)
+        )
         unanswered = _batches(reports, answers)
         started = with_progress(miner(unanswered), "mine", total, count=len, unit=" reports")
         for batch in started:
