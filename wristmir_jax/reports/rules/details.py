@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from wristmir_jax.reports.rules import lexicon as words
-from wristmir_jax.reports.rules.statements import Item
+from wristmir_jax.reports.rules.items import Item
 
 _GRADES = ("minimal", "mild", "moderate", "severe")
 _LIMITS_PERCENT = ((25, "mild"), (50, "moderate"), (1000, "severe"))

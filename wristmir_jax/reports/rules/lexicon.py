@@ -27,12 +27,17 @@ DIRECTION, APEX, HEALING, CAST, HARDWARE = "direction", "apex", "healing", "cast
 OSTEOPENIA, MINERAL, SWELLING, PHYSIS, PHYSIS_STATE = "thin", "mineral", "swollen", "plate", "fused"
 VIEW, VIEWS, SIDE, BOTH_SIDES, FOLLOW_UP, PAST = "view", "views", "side", "sides", "again", "past"
 REMOVED, ADVICE, UNREPORTED, COMPARISON_VIEW, UNIT = "gone", "advice", "unread", "compare", "unit"
-EXAM, OTHER_PART, SHAFT_WIDTH, ORDINAL, RANGE, POSITION = (
-    *("exam", "elsewhere", "width", "nth", "to", "position"),
-)
+EXAM, OTHER_PART, SHAFT_WIDTH, ORDINAL, POSITION = "exam", "elsewhere", "width", "nth", "position"
 RESOLVED, CONTRAST, EXCEPT, NUMBER, WORD, MARK = "over", "but", "except", "number", "word", "mark"
 SIDE_CORRECTION, LOCATION, LOW, UNSIDED = "slip", "where", "low", "unsided"
 SYMMETRIC, SALTER_GRADE = "symmetric", "salter"
+
+# What joins or parts phrases, and the mark that each is read as.
+_MARKS = {
+    **{"to": "to", "and": "and", "/": "and", "or": "or", "with": "with", "as": "as"},
+    **{",": ",", "\u2013": ",", "\u2014": ",", "~": ",", "including": ","},
+    **{"(": "(", ")": ")", ":": ":"},
+}
 
 
 @functools.cache
@@ -124,9 +129,10 @@ class Node:
 
 @functools.cache
 def phrase_trie() -> Node:
-    """The root of all phrases, in canonical words."""
+    """The root of all phrases and marks, in canonical words."""
     root = Node()
-    for phrase, concept in _phrases():
+    marks = ((mark, Concept(MARK, value)) for mark, value in _MARKS.items())
+    for phrase, concept in itertools.chain(_phrases(), marks):
         node = root
         for word in phrase.split():
             node = node.following.setdefault(canonical(word), Node())

@@ -1,5 +1,6 @@
 """The miner by rules: sections, sides and parts of the body, then statements and their summary."""
 
+import dataclasses
 import itertools
 import re
 from collections.abc import Iterator, Sequence
@@ -14,19 +15,22 @@ from wristmir_jax.reports.mining import (
 )
 from wristmir_jax.reports.rules import lexicon as words
 from wristmir_jax.reports.rules import text as texts
-from wristmir_jax.reports.rules.statements import ORDERS, Item, items_of, reported, statements_of
+from wristmir_jax.reports.rules.items import ORDERS, Item, items_of
 from wristmir_jax.reports.rules.summary import Sentence, Summary, mentions, read_flags
-from wristmir_jax.reports.rules.text import Token
 from wristmir_jax.workers import ordered_map
 
 # Small words that each language cannot do without, and that English does not have.
 _FOREIGN = words.word_list("foreign")
 _ENGLISH = words.word_list("english")
 _WORD = re.compile(r"[^\W\d_]+")
+_NO_LETTERS = {code: " " for code in range(128) if not chr(code).isalpha()}
 
 
 def is_english(low: str) -> bool:
     """Whether a text in lower case may be taken for English."""
+    # Nearly all reports are done here, without a count of their words.
+    if low.isascii() and _FOREIGN.isdisjoint(low.translate(_NO_LETTERS).split()):
+        return True
     found = _WORD.findall(low)
     foreign = sum(word in _FOREIGN for word in found)
     english = sum(word in _ENGLISH for word in found)
@@ -94,39 +98,31 @@ def _summarise(
             _read_views(summary, sentence, wrist)
         if sentence.kind == texts.IGNORED:
             continue
-        kept = reported(sentence.items)
         if not elsewhere and not (sentence.part == "elsewhere" and wrist):
-            read_flags(summary, sentence.kind, kept)
-        if sentence.kind < texts.BODY:
-            continue
-        for statement in statements_of(kept):
+            read_flags(summary, sentence)
+        for statement in sentence.statements:
             if elsewhere and not (statement.restriction == "other" and not statement.bones):
                 continue
             repeated = two_sided and not sentence.side and statement.status in DETAILED_STATUSES
-            if repeated and not _is_symmetric(sentence):
+            if repeated and words.SYMMETRIC not in sentence.concepts:
                 continue
-            statement.kind = sentence.kind
             if sentence.part == "elsewhere" and statement.status != "fracture":
                 continue
             summary.add(statement)
     return summary
 
 
-def _is_symmetric(sentence: Sentence) -> bool:
-    return any(item.kind == words.SYMMETRIC for item in sentence.items)
-
-
 def _read_views(summary: Summary, sentence: Sentence, wrist: bool) -> None:
+    concepts = sentence.concepts
+    if words.VIEW not in concepts or words.COMPARISON_VIEW in concepts:
+        return
     if sentence.kind == texts.IGNORED or (sentence.part == "elsewhere" and wrist):
         return
     named = [item for item in sentence.items if item.kind == words.VIEW]
-    if any(item.kind == words.COMPARISON_VIEW for item in sentence.items):
-        return
-    around = any(item.kind in (words.VIEWS, words.EXAM) for item in sentence.items)
-    first = next((p for p, item in enumerate(sentence.items) if item.kind == words.VIEW), 0)
-    before = {item.kind for item in sentence.items[:first]}
+    around = words.VIEWS in concepts or words.EXAM in concepts
+    before = {item.kind for item in sentence.items[: sentence.items.index(named[0])]}
     titled = not before & {words.FRACTURE, words.NORMAL, words.ABNORMALITY, words.SUBJECT}
-    if named and (around or len(named) > 1 or sentence.kind <= texts.HEADER or titled):
+    if around or len(named) > 1 or sentence.kind <= texts.HEADER or titled:
         summary.views.update(item.value for item in named)
 
 
@@ -136,13 +132,14 @@ def _sentences(low: str) -> list[Sentence]:
     for section in texts.sections(low):
         side = part = ""
         for tokens in texts.sentences(low, section.start, section.end):
-            items = items_of(tokens)
-            if _is_order(items) or "{" in low[tokens[0].start - 2 : tokens[-1].end]:
+            sentence = Sentence(section.kind, items_of(tokens))
+            if _is_order(sentence) or "{" in low[tokens.places[0][0] - 2 : tokens.places[-1][1]]:
                 continue
-            part = _part(tokens, title=not found or section.kind == texts.HEADER) or part
-            pieces, side = _sided(items, side)
-            own = bool(_own_sides(items))
-            found.extend(Sentence(section.kind, *piece, part, own=own) for piece in pieces)
+            title = not found or section.kind == texts.HEADER
+            part = _part(tokens.words, title) or part
+            sentence.part = part
+            pieces, side = _sided(sentence, side)
+            found.extend(pieces)
     _set_comparisons_aside(found)
     return found
 
@@ -150,11 +147,11 @@ def _sentences(low: str) -> list[Sentence]:
 def _set_comparisons_aside(sentences: Sequence[Sentence]) -> None:
     """What is said elsewhere of a side that was taken for comparison is not of the exam either."""
     taken = {
-        item.value
+        side
         for sentence in sentences
         if sentence.side == "compared"
-        for item in sentence.items
-        if item.kind == words.SIDE and item.value in _OTHER_SIDE
+        for side in sentence.sides
+        if side in _OTHER_SIDE
     }
     if len(taken) != 1:
         return
@@ -163,30 +160,36 @@ def _set_comparisons_aside(sentences: Sequence[Sentence]) -> None:
             sentence.side = "compared"
 
 
-def _sided(items: list[Item], side: str) -> tuple[list[tuple[list[Item], str]], str]:
+def _sided(sentence: Sentence, side: str) -> tuple[list[Sentence], str]:
     """Pieces of a sentence with their sides, and the side that the following ones stand under.
 
     Args:
-        items: of the sentence.
+        sentence: without a side.
         side: that it stands under.
     """
-    own = _own_sides(items)
+    items, concepts = sentence.items, sentence.concepts
+    own = sentence.sides
+    sentence.own = bool(own)
+    sentence.side = side
     if len(own) > 1:
-        pieces = _by_side(items)
-        bare = any(all(i.kind in (words.SIDE, words.MARK) for i in piece) for piece, _ in pieces)
-        return ([(items, "both")], "") if bare else (pieces, side)
-    if _compares(items):
-        return [(items, "compared")], side
-    if own:
+        pieces = _by_side(sentence)
+        bare = any(piece.concepts <= {words.SIDE, words.MARK} for piece in pieces)
+        if not bare:
+            return pieces, side
+        sentence.side, side = "both", ""
+    elif words.COMPARISON_VIEW in concepts:
+        sentence.side = "compared"
+    elif own:
         named = next(iter(own))
-        here = _OTHER_SIDE.get(side, "compared") if named == "other" else named
-        return [(items, here)], here
-    if any(item.kind == words.BOTH_SIDES for item in items):
+        side = _OTHER_SIDE.get(side, "compared") if named == "other" else named
+        sentence.side = side
+    elif words.BOTH_SIDES in concepts:
         title = _title_of_both(items)
         if title:
-            return [(items[:title], "both"), (items[title + 1 :], "")], ""
-        return [(items, "both")], ""
-    return [(items, side)], side
+            before = dataclasses.replace(sentence, items=items[:title], side="both")
+            return [before, dataclasses.replace(sentence, items=items[title + 1 :], side="")], ""
+        sentence.side, side = "both", ""
+    return [sentence], side
 
 
 def _title_of_both(items: Sequence[Item]) -> int:
@@ -199,13 +202,10 @@ def _title_of_both(items: Sequence[Item]) -> int:
     return 0
 
 
-def _own_sides(items: Sequence[Item]) -> set[str]:
-    return {item.value for item in items if item.kind == words.SIDE}
-
-
-def _by_side(items: Sequence[Item]) -> list[tuple[list[Item], str]]:
+def _by_side(sentence: Sentence) -> list[Sentence]:
     """A sentence that names both sides, cut before each."""
-    pieces: list[tuple[list[Item], str]] = []
+    items = sentence.items
+    pieces: list[Sentence] = []
     side = ""
     breaks = [0]
     places = [position for position, item in enumerate(items) if item.kind == words.SIDE]
@@ -214,28 +214,26 @@ def _by_side(items: Sequence[Item]) -> list[tuple[list[Item], str]]:
         breaks.append(marks[-1] if marks else b)
     breaks.append(len(items))
     for start, end in itertools.pairwise(breaks):
-        now = list(items[start:end])
+        now = items[start:end]
         sides = [item.value for item in now if item.kind == words.SIDE]
         side = sides[0] if sides else side
-        side = "compared" if _compares(now) else side
+        if any(item.kind == words.COMPARISON_VIEW for item in now):
+            side = "compared"
         while now and now[0].kind == words.MARK:
             now.pop(0)
         if now:
-            pieces.append((now, side))
+            pieces.append(dataclasses.replace(sentence, items=now, side=side))
     return pieces
 
 
 _OTHER_SIDE = {"left": "right", "right": "left"}
 
 
-def _is_order(items: Sequence[Item]) -> bool:
+def _is_order(sentence: Sentence) -> bool:
     """Whether somebody tries to tell a machine what to find."""
-    return any(item.kind == words.UNREPORTED and item.words[0] in ORDERS for item in items)
-
-
-def _compares(items: Sequence[Item]) -> bool:
-    """Whether a sentence is on the other wrist, which was taken for comparison."""
-    return any(item.kind == words.COMPARISON_VIEW for item in items)
+    return words.UNREPORTED in sentence.concepts and any(
+        item.kind == words.UNREPORTED and item.words[0] in ORDERS for item in sentence.items
+    )
 
 
 _PARTS = {
@@ -269,17 +267,14 @@ _PARTS = {
 }
 
 
-def _part(tokens: Sequence[Token], title: bool) -> str:
+def _part(spoken: Sequence[str], title: bool) -> str:
     """The part of the body that a sentence begins with as a title ("Elbow: ...")."""
-    named = [_PARTS[token.word] for token in tokens[: 9 if title else 5] if token.word in _PARTS]
-    marks = [position for position, token in enumerate(tokens[:6]) if token.word == ":"]
+    named = [_PARTS[word] for word in spoken[: 9 if title else 5] if word in _PARTS]
     if not named:
         return ""
     if "wrist" in named:
         return "wrist"
-    if marks or title or len(tokens) <= 4:
-        return named[0]
-    return ""
+    return named[0] if title or len(spoken) <= 4 or ":" in spoken[:6] else ""
 
 
 def _sides(sentences: Sequence[Sentence], known: str) -> list[str]:
@@ -287,19 +282,17 @@ def _sides(sentences: Sequence[Sentence], known: str) -> list[str]:
     corrected = _corrected_side(sentences)
     if corrected:
         return [corrected]
-    read = [s for s in sentences if s.kind >= texts.BODY and s.part != "elsewhere"]
-    if not any(s.side for s in read):
-        read = [s for s in sentences if s.kind >= texts.BODY]
-
-    def named(group: Sequence[Sentence]) -> list[str]:
-        return [s.side for s in group if s.side in _OTHER_SIDE]
-
-    stated = named([s for s in read if _says_something(s)])
-    titled = named([s for s in sentences if s.kind == texts.HEADER])
+    read = [s for s in sentences if s.kind >= texts.BODY]
+    here = [s for s in read if s.part != "elsewhere"]
+    read = here if any(s.side for s in here) else read
+    sided = [s for s in read if s.side in _OTHER_SIDE]
+    stated = [s.side for s in sided if not s.concepts.isdisjoint(_TELLING)]
+    titled = [s.side for s in sentences if s.kind == texts.HEADER and s.side in _OTHER_SIDE]
     if _is_two_sided(sentences, stated, titled):
         return ["left", "right"]
-    told = named([s for s in sentences if s.kind == texts.IGNORED])
-    for pool in (stated, named(read), titled, [known] if known != "unknown" else [], told):
+    told = [s.side for s in sentences if s.kind == texts.IGNORED and s.side in _OTHER_SIDE]
+    named = [s.side for s in sided]
+    for pool in (stated, named, titled, [known] if known != "unknown" else [], told):
         if pool:
             return [max(set(pool), key=pool.count)]
     return [""]
@@ -308,10 +301,8 @@ def _sides(sentences: Sequence[Sentence], known: str) -> list[str]:
 def _is_two_sided(sentences: Sequence[Sentence], stated: list[str], titled: list[str]) -> bool:
     """Whether both wrists were examined: they are named, or findings of each are."""
     both = any(
-        item.kind == words.BOTH_SIDES
+        words.BOTH_SIDES in s.concepts and s.kind != texts.IGNORED and s.side != "compared"
         for s in sentences
-        if s.kind != texts.IGNORED and s.side != "compared"
-        for item in s.items
     )
     if len(set(stated)) == 2:
         # One side in the title, two in the findings: a slip of the tongue.
@@ -324,8 +315,7 @@ def _is_two_sided(sentences: Sequence[Sentence], stated: list[str], titled: list
 def _corrected_side(sentences: Sequence[Sentence]) -> str:
     """The side that an addendum puts right."""
     for sentence in sentences:
-        slip = any(item.kind == words.SIDE_CORRECTION for item in sentence.items)
-        if sentence.kind == texts.ADDENDUM and slip:
+        if sentence.kind == texts.ADDENDUM and words.SIDE_CORRECTION in sentence.concepts:
             sides = [
                 s.side for s in sentences if s.kind == texts.ADDENDUM and s.side in _OTHER_SIDE
             ]
@@ -334,12 +324,10 @@ def _corrected_side(sentences: Sequence[Sentence]) -> str:
     return ""
 
 
-def _says_something(sentence: Sentence) -> bool:
-    kinds = {item.kind for item in sentence.items}
-    return bool(
-        kinds
-        & {words.FRACTURE, words.NORMAL, words.ABNORMALITY, words.HEALING, words.BONE, words.CAST}
-    )
+# What a sentence must speak of to say something of its side.
+_TELLING = frozenset(
+    {words.FRACTURE, words.NORMAL, words.ABNORMALITY, words.HEALING, words.BONE, words.CAST}
+)
 
 
 def _inseparable(sentences: Sequence[Sentence]) -> bool:
@@ -352,12 +340,12 @@ def _inseparable(sentences: Sequence[Sentence]) -> bool:
     for sentence in sentences:
         if sentence.kind < texts.BODY:
             continue
-        kinds = {item.kind for item in sentence.items}
-        if words.UNSIDED in kinds:
+        if words.UNSIDED in sentence.concepts:
             return True
-        if sentence.part == "elsewhere" or words.SYMMETRIC in kinds or sentence.side == "both":
+        symmetric = words.SYMMETRIC in sentence.concepts
+        if sentence.part == "elsewhere" or symmetric or sentence.side == "both":
             continue
-        for statement in statements_of(reported(sentence.items)):
+        for statement in sentence.statements:
             if statement.status not in DETAILED_STATUSES:
                 continue
             regions = set(mentions(statement)[0])
@@ -394,26 +382,23 @@ def _shows_wrist(sentences: Sequence[Sentence]) -> bool:
 _ELSEWHERE_BONES = words.word_list("bones_elsewhere")
 
 
+_FOLLOWED = frozenset({words.CAST, words.HARDWARE, words.FOLLOW_UP, words.HEALING})
+_FOLLOWING = frozenset({"follow", "followup", "reduction", "f", "fu"})
+
+
 def _is_follow_up(sentences: Sequence[Sentence]) -> bool:
     """Whether an earlier injury is followed: cast, hardware, healing, reduction, comparison."""
     for sentence in sentences:
-        items = sentence.items if sentence.kind == texts.IGNORED else reported(sentence.items)
-        for position, item in enumerate(items):
-            denied = any(i.kind == words.NEGATION for i in items[max(0, position - 2) : position])
-            if sentence.kind == texts.IGNORED:
-                if item.kind == words.FOLLOW_UP and item.words[0] in (
-                    "follow",
-                    "followup",
-                    "reduction",
-                    "f",
-                    "fu",
-                ):
-                    return True
-                continue
-            if denied:
-                continue
-            if item.kind in (words.CAST, words.HARDWARE, words.FOLLOW_UP):
+        if sentence.concepts.isdisjoint(_FOLLOWED):
+            continue
+        if sentence.kind == texts.IGNORED:
+            if any(i.kind == words.FOLLOW_UP and i.words[0] in _FOLLOWING for i in sentence.items):
                 return True
-            if item.kind == words.HEALING and item.value != "acute":
+            continue
+        kept = sentence.kept
+        for position, item in enumerate(kept):
+            followed = item.kind in _FOLLOWED and item.value != "acute"
+            before = kept[max(0, position - 2) : position] if followed else []
+            if followed and not any(other.kind == words.NEGATION for other in before):
                 return True
     return False

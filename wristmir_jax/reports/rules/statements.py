@@ -5,36 +5,7 @@ import itertools
 from collections.abc import Sequence
 
 from wristmir_jax.reports.rules import lexicon as words
-from wristmir_jax.reports.rules.lexicon import Concept
-from wristmir_jax.reports.rules.text import Token
-
-_CONNECTIVES = {
-    "and": "and",
-    "or": "or",
-    "nor": "or",
-    "with": "with",
-    ",": ",",
-    "/": "and",
-    "(": "(",
-    ")": ")",
-    "\u2013": ",",
-    "\u2014": ",",
-    "including": ",",
-    "plus": "and",
-    "as": "as",
-    "~": ",",
-}
-
-
-@dataclasses.dataclass(slots=True)
-class Item:
-    """A concept where it stands; `words` are its canonical words."""
-
-    kind: str
-    value: str
-    words: tuple[str, ...]
-    start: int
-    end: int
+from wristmir_jax.reports.rules.items import Item
 
 
 @dataclasses.dataclass(slots=True)
@@ -67,6 +38,9 @@ class Statement:
         restriction: new or other, where a denial is of new or other fractures only.
         items: what is said of it.
         start, end: place in the report.
+        others: whether it is of the bones that nobody named.
+        kind: of the section.
+        part: of its bones, where that is the shaft.
     """
 
     status: str
@@ -76,90 +50,12 @@ class Statement:
     end: int
     restriction: str = ""
     others: bool = False
-    side: str = ""
     kind: int = 0
     part: str = ""
 
     @property
     def types(self) -> list[str]:
         return [item.value for item in self.items if item.kind == words.FRACTURE and item.value]
-
-
-def items_of(tokens: Sequence[Token]) -> list[Item]:
-    """Concepts, numbers and marks of a sentence; words without a meaning are left out."""
-    spelled, places = _spelled(tokens)
-    found: list[Item] = []
-    position = 0
-    while position < len(spelled):
-        concept, length = _concept_at(spelled, position)
-        if concept is not None:
-            spoken = tuple(spelled[position : position + length])
-            start, end = places[position].start, places[position + length - 1].end
-            found.append(Item(concept.kind, concept.value, spoken, start, end))
-            if concept.kind == words.BOTH_SIDES and spoken[-1] in ("radius", "ulna"):
-                found.append(Item(words.BONE, spoken[-1], spoken[1:], start, end))
-                if spoken[0] == "neither":
-                    found.insert(-1, Item(words.NEGATION, "", spoken[:1], start, end))
-        position += length
-    return found
-
-
-def _spelled(tokens: Sequence[Token]) -> tuple[list[str], list[Token]]:
-    """Words as phrases are written, and the token that each comes from."""
-    spelled: list[str] = []
-    places: list[Token] = []
-    known = True
-    for position, token in enumerate(tokens):
-        if token.word == "-":
-            if _between_numbers(tokens, position):
-                spelled.append("to")
-                places.append(token)
-            continue
-        spelling = words.spelling(token.word)
-        if not (known and spelling.known) and spelled and _is_torn(places[-1], token):
-            first = places.pop()
-            spelled.pop()
-            token = Token(first.word + token.word, first.start, token.end)  # noqa: PLW2901
-            spelling = words.spelling(token.word)
-        known = spelling.known
-        for word in spelling.words:
-            spelled.append(word)
-            places.append(token)
-    return spelled, places
-
-
-def _is_torn(first: Token, second: Token) -> bool:
-    """Whether dictation has torn a word in two."""
-    long = len(first.word) + len(second.word) >= 7
-    return long and second.word.isalpha() and first.word + second.word in words.vocabulary()
-
-
-def _concept_at(spelled: list[str], position: int) -> tuple[Concept | None, int]:
-    """What the words from a position on mean, and how many they are."""
-    word = spelled[position]
-    length, concept, reach, count = 1, None, position, len(spelled)
-    node = words.phrase_trie().following.get(word)
-    while node is not None:
-        reach += 1
-        if node.concept is not None:
-            length, concept = reach - position, node.concept
-        node = node.following.get(spelled[reach]) if reach < count else None
-    if concept is None:
-        if word[0].isdigit():
-            return Concept(words.NUMBER, word), 1
-        if word in _CONNECTIVES or word == ":":
-            return Concept(words.MARK, _CONNECTIVES.get(word, word)), 1
-    elif concept.kind == words.RANGE:
-        return Concept(words.MARK, "to" if word == "to" else _CONNECTIVES[word]), length
-    return concept, length
-
-
-def _between_numbers(tokens: Sequence[Token], position: int) -> bool:
-    return (
-        0 < position < len(tokens) - 1
-        and tokens[position - 1].word[0].isdigit()
-        and tokens[position + 1].word[0].isdigit()
-    )
 
 
 def chunks_of(items: Sequence[Item]) -> list[Chunk]:
@@ -289,7 +185,8 @@ def _apart(items: list[Item], a: Item, b: Item) -> bool:
 class _Reader:
     """Statements of a sentence, chunk by chunk."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: int) -> None:
+        self._kind = kind
         self.statements: list[Statement] = []
         self._pending: list[Chunk] = []
         self._current: Statement | None = None
@@ -358,6 +255,7 @@ class _Reader:
             list(chunk.items),
             min(item.start for item in spans),
             max(item.end for item in spans),
+            kind=self._kind,
         )
         self.statements.append(statement)
         return statement
@@ -649,21 +547,6 @@ def _others(items: Sequence[Item]) -> bool:
     return any(item.kind == words.RESTRICTION and item.value == "other" for item in items)
 
 
-def statements_of(items: list[Item]) -> list[Statement]:
-    """Of a sentence."""
-    return _Reader().read(chunks_of(items))
-
-
-def reported(items: list[Item]) -> list[Item]:
-    """Without what the writer was told, asks for, or advises."""
-    kept: list[Item] = []
-    for item in items:
-        if item.kind == words.UNREPORTED:
-            return [] if item.words[0] in ORDERS else kept
-        if item.kind == words.ADVICE:
-            return kept
-        kept.append(item)
-    return kept
-
-
-ORDERS = words.word_list("orders")
+def statements_of(items: list[Item], kind: int) -> list[Statement]:
+    """Of a sentence in a section of this kind."""
+    return _Reader(kind).read(chunks_of(items))

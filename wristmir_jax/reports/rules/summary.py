@@ -1,6 +1,7 @@
 """The findings of a report from its statements."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,8 @@ from wristmir_jax.reports.mining import Evidence, Mined
 from wristmir_jax.reports.rules import lexicon as words
 from wristmir_jax.reports.rules import text as texts
 from wristmir_jax.reports.rules.details import details_of
-from wristmir_jax.reports.rules.statements import Item, Statement
+from wristmir_jax.reports.rules.items import Item, reported
+from wristmir_jax.reports.rules.statements import Statement, statements_of
 
 RADIUS, ULNA, STYLOID = REGION_NAMES
 # Bones of the lexicon -> regions that a statement about them speaks of.
@@ -31,13 +33,37 @@ _SHAFTS = {
 
 @dataclasses.dataclass
 class Sentence:
-    """A sentence with what it stands under; `own` is a side that it names itself."""
+    """A sentence with what it stands under; `own` is whether it names a side itself."""
 
     kind: int
     items: list[Item]
     side: str = ""
     part: str = ""
     own: bool = False
+
+    @functools.cached_property
+    def concepts(self) -> frozenset[str]:
+        """Kinds of its items."""
+        return frozenset([item.kind for item in self.items])
+
+    @functools.cached_property
+    def sides(self) -> frozenset[str]:
+        """That it names itself."""
+        if words.SIDE not in self.concepts:
+            return frozenset()
+        return frozenset(item.value for item in self.items if item.kind == words.SIDE)
+
+    @functools.cached_property
+    def kept(self) -> list[Item]:
+        """Its items without what the writer was told, asks for, or advises."""
+        return reported(self.items)
+
+    @functools.cached_property
+    def statements(self) -> list[Statement]:
+        """That it makes of a wrist, which those of headers and histories do not."""
+        if self.kind < texts.BODY:
+            return []
+        return statements_of(self.kept, self.kind)
 
 
 def mentions(statement: Statement) -> tuple[list[str], list[str]]:
@@ -234,12 +260,12 @@ _FLAG_KINDS = {
 }
 
 
-def read_flags(summary: Summary, kind: int, items: Sequence[Item]) -> None:
+def read_flags(summary: Summary, sentence: Sentence) -> None:
     """Exam-level fields of a sentence."""
-    kept = items
-    kinds = {item.kind for item in kept}
-    if not kinds & _FLAG_KINDS:
+    if sentence.concepts.isdisjoint(_FLAG_KINDS):
         return
+    kind, kept = sentence.kind, sentence.kept
+    kinds = {item.kind for item in kept}
     gone, over = words.REMOVED in kinds, words.RESOLVED in kinds
     for position, item in enumerate(kept):
         if item.kind not in _FLAG_KINDS:

@@ -3,7 +3,6 @@
 import dataclasses
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from wristmir_jax.reports.rules import lexicon
 
@@ -16,8 +15,10 @@ _TITLES = {
     for kind, titles in lexicon.tables()["titles"].items()
     for title in titles
 }
+# Titles stand at the beginning of a text and behind these; they are looked for nowhere else.
+_BEFORE_TITLE = re.compile(r"[\n.;!?)]")
 _TITLE = re.compile(
-    r"(?:^|(?<=[\n.;!?)]))[ \t*>#_\-]*("
+    r"[ \t*>#_\-]*("
     + "|".join(sorted(map(re.escape, _TITLES), key=len, reverse=True))
     + r"|addendum[^:\n]{0,40})"
     # A number, a date, or a remark in parentheses.
@@ -48,7 +49,7 @@ def lowered(text: str) -> str:
 def sections(low: str) -> list[Section]:
     """Of a text in lower case. What stands before all titles is a header where findings have a
     title, else it is the body."""
-    found = list(_TITLE.finditer(low))
+    found = _titles(low)
     titled = any(_kind(match[1]) == BODY for match in found)
     first = found[0].start(1) if found else len(low)
     kind = HEADER if titled else BODY
@@ -57,6 +58,18 @@ def sections(low: str) -> list[Section]:
         end = len(low) if following is None else following.start(1)
         parts.append(Section(_kind(match[1]), match.end(), end, match[1]))
     return list(_without_run_ons(low, parts, titled))
+
+
+def _titles(low: str) -> list[re.Match[str]]:
+    """Titles of sections with what belongs to them, one behind the other."""
+    found: list[re.Match[str]] = []
+    free = 0
+    for place in (0, *(before.end() for before in _BEFORE_TITLE.finditer(low))):
+        title = _TITLE.match(low, place) if place >= free else None
+        if title:
+            found.append(title)
+            free = title.end()
+    return found
 
 
 def _kind(title: str) -> int:
@@ -69,6 +82,7 @@ _LINE_END = re.compile(
     r"\n|\.(?=\s+(?:left|right|[lr]t|xr|x-?rays?|radiographs?|[ap]a|ap|both|bilateral|views)\b)"
 )
 _FIRST_SENTENCE = re.compile(r"\.(?=\s)|\n")
+_CONTENT = re.compile(r"\S")
 
 
 def _without_run_ons(low: str, parts: list[Section], titled: bool) -> Iterator[Section]:
@@ -80,7 +94,7 @@ def _without_run_ons(low: str, parts: list[Section], titled: bool) -> Iterator[S
             continue
         brief = part.kind == HEADER or part.title.startswith(("compar", "prior", "previous"))
         ending = _FIRST_SENTENCE if brief else _LINE_END
-        content = re.compile(r"\S").search(low, part.start, part.end)
+        content = _CONTENT.search(low, part.start, part.end)
         gap = ending.search(low, content.start() if content else part.end, part.end)
         if gap is None:
             yield part
@@ -90,73 +104,81 @@ def _without_run_ons(low: str, parts: list[Section], titled: bool) -> Iterator[S
             yield Section(BODY, gap.end(), part.end)
 
 
-class Token(NamedTuple):
-    """A word, number or mark; its place is that in the report."""
+@dataclasses.dataclass(slots=True)
+class Tokens:
+    """Words, numbers and marks of a sentence, and the place of each: characters [start, end) of
+    the report."""
 
-    word: str
-    start: int
-    end: int
+    words: list[str] = dataclasses.field(default_factory=list)
+    places: list[tuple[int, int]] = dataclasses.field(default_factory=list)
+
+    def add(self, word: str, place: tuple[int, int]) -> None:
+        self.words.append(word)
+        self.places.append(place)
 
 
 _TOKEN = re.compile(
-    r"w/o\b|w/|\d+/\d+(?:/\d+)?|\d+(?:st|nd|rd|th)\b|\d+(?:\.\d+)?|[^\W\d_]+(?:'[a-z]+)?|[#?%\u00b0.;:,()\[\]/\u2013\u2014+&!~<>=]|-|\n\s*"
+    r"w/(?:o\b)?|[^\W\d_]+(?:'[a-z]+)?|[#?%\u00b0.;:,()\[\]/\u2013\u2014+&!~<>=-]|\n\s*"
+    r"|\d+(?:/\d+(?:/\d+)?|(?:st|nd|rd|th)\b|\.\d+)?"
 )
 # A full stop behind these ends no sentence.
 _ABBREVIATIONS = lexicon.word_list("abbreviations")
-_BREAKS = frozenset(".;!")
+_BREAKS = frozenset("\n.;!")
 
 
-def sentences(low: str, start: int, end: int) -> list[list[Token]]:
+def sentences(low: str, start: int, end: int) -> list[Tokens]:
     """Tokens of the sentences between two places of a text in lower case."""
-    found: list[list[Token]] = []
-    now: list[Token] = []
+    found: list[Tokens] = []
+    now = Tokens()
     line_start = start
     for match in _TOKEN.finditer(low, start, end):
         word = match[0]
+        if word[0] not in _BREAKS:
+            now.add(word, match.span())
+            continue
         if word[0] == "\n":
-            breaks = _line_breaks(low, line_start, match.start(), match.end(), now)
+            ends = _line_breaks(low, line_start, match, now)
             line_start = match.end()
-            if breaks and now:
-                found.append(now)
-                now = []
-            continue
-        if word in _BREAKS:
-            if word == "." and now and _goes_on(low, now[-1], match.end(), end):
-                continue
-            if now:
-                found.append(now)
-                now = []
-            continue
-        now.append(Token(word, match.start(), match.end()))
-    if now:
+        else:
+            ends = word != "." or not _goes_on(low, now, match.end(), end)
+        if ends and now.words:
+            found.append(now)
+            now = Tokens()
+    if now.words:
         found.append(now)
     return found
 
 
-def _goes_on(low: str, before: Token, position: int, end: int) -> bool:
+def _goes_on(low: str, now: Tokens, position: int, end: int) -> bool:
     """Whether a full stop ends an abbreviation or stands within a number or word."""
+    if not now.words:
+        return False
+    word = now.words[-1]
     if position < end and not low[position].isspace():
         # "fracture.Mild" is a slip of the hand, "a.p." is not.
-        return len(before.word) <= 2
-    if before.word.isdigit() and before.start > 0 and low[before.start - 1] in "\n":
+        return len(word) <= 2
+    start, _ = now.places[-1]
+    if word.isdigit() and start > 0 and low[start - 1] == "\n":
         return True  # A numbered line.
-    return before.word in _ABBREVIATIONS
+    return word in _ABBREVIATIONS
 
 
-def _line_breaks(
-    low: str, line_start: int, position: int, following: int, now: list[Token]
-) -> bool:
+_LIST_MARK = re.compile(r"[-*\u2022>]|\d{1,2}[.)]")
+
+
+def _line_breaks(low: str, line_start: int, line_end: re.Match[str], now: Tokens) -> bool:
     """Whether a sentence ends where a line does."""
-    if low.count("\n", position, following) > 1:
+    if line_end[0].count("\n") > 1:
         return True
-    line = low[line_start:position].rstrip()
+    line = low[line_start : line_end.start()].rstrip()
     if not line or line[-1] in ".:;!":
         return True
-    rest = low[following : following + 4]
-    if rest[:1] in "-*\u2022>" or re.match(r"\d{1,2}[.)]", rest):
+    if _LIST_MARK.match(low, line_end.end()):
         return True
     # A line that was wrapped is full; a short one was ended on purpose.
-    return not now or (len(line) < 45 and line[-1] not in ",(" and now[-1].word not in _JOINING)
+    return not now.words or (
+        len(line) < 45 and line[-1] not in ",(" and now.words[-1] not in _JOINING
+    )
 
 
 _JOINING = lexicon.word_list("joining")
