@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from wristmir_jax.reports.rules import lexicon as words
 from wristmir_jax.reports.rules.items import Item
@@ -10,22 +10,34 @@ from wristmir_jax.reports.rules.items import Item
 
 @dataclasses.dataclass(slots=True)
 class Chunk:
-    """What stands between two connectives."""
+    """What stands between two connectives, and the kinds of it."""
 
     joined: str
     items: list[Item] = dataclasses.field(default_factory=list)
     strong: bool = False
     excepted: bool = False
+    kinds: set[str] = dataclasses.field(default_factory=set)
 
-    def of(self, *kinds: str) -> list[Item]:
-        return [item for item in self.items if item.kind in kinds]
+    def add(self, item: Item) -> None:
+        self.items.append(item)
+        self.kinds.add(item.kind)
 
-    def has(self, *kinds: str) -> bool:
-        # A loop: this is asked more often than anything else.
-        for item in self.items:  # noqa: SIM110
-            if item.kind in kinds:
-                return True
-        return False
+    def extend(self, items: Iterable[Item]) -> None:
+        for item in items:
+            self.add(item)
+
+    def put_before(self, items: Sequence[Item]) -> None:
+        self.items[:0] = items
+        self.kinds.update(item.kind for item in items)
+
+    def has(self, kind: str) -> bool:
+        return kind in self.kinds
+
+    def has_any(self, kinds: Collection[str]) -> bool:
+        return not self.kinds.isdisjoint(kinds)
+
+    def of(self, kind: str) -> list[Item]:
+        return [item for item in self.items if item.kind == kind] if kind in self.kinds else []
 
 
 @dataclasses.dataclass(slots=True)
@@ -63,17 +75,16 @@ def chunks_of(items: Sequence[Item]) -> list[Chunk]:
     chunks = [Chunk("", strong=True)]
     for position, item in enumerate(items):
         now = chunks[-1]
-        if item.kind == words.CONTRAST and _is_parenthetical(items, position):
-            continue
         if item.kind in (words.CONTRAST, words.EXCEPT):
-            chunks.append(Chunk("but", strong=True, excepted=item.kind == words.EXCEPT))
+            if item.kind == words.EXCEPT or not _is_parenthetical(items, position):
+                chunks.append(Chunk("but", strong=True, excepted=item.kind == words.EXCEPT))
         elif item.kind != words.MARK or item.value == "to":
-            now.items.append(item)
+            now.add(item)
         elif item.value == ":":
-            if now.has(*_PREDICATES, words.VIEW, words.VIEWS, words.EXAM):
+            if now.has_any(_TITLED):
                 chunks.append(Chunk("but", strong=True))
         elif item.value in ("and", "or") and _joins_numbers(items, position):
-            now.items.append(dataclasses.replace(item, value="to"))
+            now.add(dataclasses.replace(item, value="to"))
         elif item.value != "as":
             _cut(chunks, item.value)
     return _with_shared_bones([chunk for chunk in chunks if chunk.items])
@@ -94,21 +105,21 @@ def _with_shared_bones(chunks: list[Chunk]) -> list[Chunk]:
     for chunk, following in itertools.pairwise(chunks):
         numbered = chunk.has(words.ORDINAL) and not chunk.has(words.BONE)
         if numbered and following.has(words.ORDINAL):
-            bones = [item for item in following.items if item.kind == words.BONE]
-            chunk.items.extend(bones)
+            chunk.extend(following.of(words.BONE))
     return chunks
 
 
-_LEADING = (
-    words.HEALING,
-    words.DISPLACEMENT,
-    words.TYPE,
-    words.GRADE,
-    words.HEDGE,
-    words.ANGULATION,
+_LEADING = frozenset(
+    {
+        words.HEALING,
+        words.DISPLACEMENT,
+        words.TYPE,
+        words.GRADE,
+        words.HEDGE,
+        words.ANGULATION,
+    }
 )
-_ADJECTIVES = (
-    *_LEADING,
+_ADJECTIVES = _LEADING | {
     words.NEGATION,
     words.RESTRICTION,
     words.SIDE,
@@ -119,8 +130,9 @@ _ADJECTIVES = (
     words.LOCATION,
     words.PAST,
     words.ABSENT,
-)
-_PREDICATES = (words.FRACTURE, words.NORMAL, words.ABNORMALITY)
+}
+# Behind these, a colon begins anew.
+_TITLED = (words.FRACTURE, words.NORMAL, words.ABNORMALITY, words.VIEW, words.VIEWS, words.EXAM)
 
 
 def _is_parenthetical(items: Sequence[Item], position: int) -> bool:
@@ -153,10 +165,11 @@ def bones_of(chunk: Chunk) -> list[str]:
     """Keys and names of the bones of a chunk."""
     if not chunk.has(words.BONE):
         return []
-    shaft = any(item.value in ("shaft", "proximal") for item in chunk.of(words.PART))
-    distal = any(item.value == "distal" for item in chunk.of(words.PART))
+    parts = {item.value for item in chunk.of(words.PART)}
+    shaft, distal = not parts.isdisjoint(("shaft", "proximal")), "distal" in parts
+    named = chunk.of(words.BONE)
     found: list[str] = []
-    for item in chunk.of(words.BONE):
+    for item in named:
         bone = item.value
         if bone == "other":
             continue
@@ -167,12 +180,11 @@ def bones_of(chunk: Chunk) -> list[str]:
         elif shaft and bone in ("both", "distal both"):
             bone = "both shafts"
         found.append(bone)
-    name = other_name(chunk.items)
-    if name and any(item.value == "other" for item in chunk.of(words.BONE)):
+    if len(found) < len(named) and (name := other_name(chunk.items)):
         found.append(f"other:{name}")
     # "Fracture of the styloid process of the distal ulna" is of the styloid alone.
     if "styloid" in found and "ulna" in found and len(chunk.of(words.FRACTURE)) < 2:
-        pair = [item for item in chunk.of(words.BONE) if item.value in ("styloid", "ulna")]
+        pair = [item for item in named if item.value in ("styloid", "ulna")]
         if all(not _apart(chunk.items, a, b) for a, b in itertools.pairwise(pair)):
             found.remove("ulna")
     return found
@@ -204,15 +216,16 @@ class _Reader:
                 self._about_bones = True
             if self._leads_on(chunk, following):
                 assert following is not None
-                following.items = chunk.items + following.items
+                following.put_before(chunk.items)
                 following.strong, following.joined = chunk.strong, chunk.joined
                 continue
-            self._take(chunk, following)
-            self._last_bones = bones_of(chunk) or self._last_bones
+            bones = bones_of(chunk)
+            self._take(chunk, bones, following)
+            self._last_bones = bones or self._last_bones
             self._hedged = chunk.has(words.HEDGE)
-            subjects = chunk.of(*_SUBJECTS)
+            subjects = [item.kind for item in chunk.items if item.kind in _SUBJECTS]
             if subjects:
-                self._about_bones = subjects[-1].kind in (words.BONE, words.EXAM)
+                self._about_bones = subjects[-1] in (words.BONE, words.EXAM)
         self._flush()
         return self.statements
 
@@ -228,17 +241,16 @@ class _Reader:
             and following.has(words.FRACTURE)
             and (chunk.strong or chunk.joined == "with")
             and not self._pending
-            and all(item.kind in _ADJECTIVES for item in chunk.items)
-            and any(item.kind in _LEADING for item in chunk.items)
+            and chunk.kinds <= _ADJECTIVES
+            and chunk.has_any(_LEADING)
         )
 
     def _soften(self, chunk: Chunk) -> None:
         """What was only described is suspected, once its name is."""
         current = self._current
-        if current is None or current.status != "fracture":
+        if current is None or current.status != "fracture" or not chunk.has(words.FRACTURE):
             return
-        named = [i for i in current.items if i.kind == words.FRACTURE and "fracture" in i.words]
-        if not named and chunk.has(words.FRACTURE):
+        if not any(i.kind == words.FRACTURE and "fracture" in i.words for i in current.items):
             current.status = "uncertain"
 
     def _flush(self) -> None:
@@ -248,21 +260,22 @@ class _Reader:
         self._pending = []
 
     def _add(self, status: str, bones: list[str], chunk: Chunk) -> Statement:
-        spans = [*(item for part in self._pending for item in part.items), *chunk.items]
+        spans = list(chunk.items)
+        for part in self._pending:
+            spans.extend(part.items)
         statement = Statement(
             status,
-            bones,
+            list(bones),
             list(chunk.items),
-            min(item.start for item in spans),
-            max(item.end for item in spans),
+            min([item.start for item in spans]),
+            max([item.end for item in spans]),
             kind=self._kind,
         )
         self.statements.append(statement)
         return statement
 
-    def _take(self, chunk: Chunk, following: Chunk | None) -> None:
-        bones = bones_of(chunk)
-        predicate = self._predicate(chunk)
+    def _take(self, chunk: Chunk, bones: list[str], following: Chunk | None) -> None:
+        predicate = self._predicate(chunk, bones)
         if predicate is None:
             self._deny_too(chunk)
             if chunk.has(words.NEGATION):
@@ -285,12 +298,10 @@ class _Reader:
 
     def _deny_too(self, chunk: Chunk) -> None:
         """A list that is denied is denied to its end."""
-        listed = chunk.joined == "or" or (
-            chunk.joined == "," and all(item.kind == words.HEALING for item in chunk.items)
-        )
+        listed = chunk.joined == "or" or (chunk.joined == "," and chunk.kinds == {words.HEALING})
         if self._denied and listed and not chunk.has(words.NEGATION):
             first = chunk.items[0]
-            chunk.items.insert(0, Item(words.NEGATION, "", (), first.start, first.start))
+            chunk.put_before([Item(words.NEGATION, "", (), first.start, first.start)])
 
     def _take_aside(self, chunk: Chunk, predicate: str) -> None:
         """A predicate in parentheses is about the bone before them."""
@@ -298,7 +309,7 @@ class _Reader:
             return
         if self._hedged or predicate == "uncertain":
             self._soften(chunk)
-        self._add("details", list(self._last_bones), chunk)
+        self._add("details", self._last_bones, chunk)
 
     def _goes_on(self, chunk: Chunk, predicate: str) -> bool:
         """Whether a predicate without a bone is of the fracture just named; then it is taken."""
@@ -355,58 +366,53 @@ class _Reader:
             and not chunk.strong
         )
 
-    def _predicate(self, chunk: Chunk) -> str | None:
+    def _predicate(self, chunk: Chunk, bones: list[str]) -> str | None:
         """Status that the chunk states, or None."""
         if chunk.has(words.FRACTURE):
-            return self._of_fractures(chunk, chunk.of(words.FRACTURE))
+            return self._of_fractures(chunk, bones)
         if chunk.has(words.NORMAL) and self._speaks_of_bones(chunk):
             normal = chunk.of(words.NORMAL)[0]
-            before = [
-                item
-                for item in chunk.items
-                if item.kind == words.NEGATION and item.end <= normal.start
-            ]
+            before = any(item.end <= normal.start for item in chunk.of(words.NEGATION))
             self._denied = False
             return None if before else "no_fracture"
         if chunk.has(words.ABNORMALITY):
-            denied = chunk.has(words.NEGATION, words.ABSENT) or (
+            denied = chunk.has_any((words.NEGATION, words.ABSENT)) or (
                 self._denied and chunk.joined in ("or", ",")
             )
             if denied:
                 self._denied = True
                 return "no_fracture"
-            return "uncertain" if chunk.has(words.HEDGE) and bones_of(chunk) else None
-        stages = [item for item in chunk.of(words.HEALING) if item.value != "acute"]
-        if stages and (bones_of(chunk) or self._pending) and not chunk.has(words.NEGATION):
+            return "uncertain" if chunk.has(words.HEDGE) and bones else None
+        stage = any(item.value != "acute" for item in chunk.of(words.HEALING))
+        if stage and (bones or self._pending) and not chunk.has(words.NEGATION):
             return "uncertain" if chunk.has(words.HEDGE) else "fracture"
         return None
 
     def _speaks_of_bones(self, chunk: Chunk) -> bool:
         """Whether it is bones that the chunk calls normal, today."""
-        if any("previous" in item.words for item in chunk.of(words.PAST, words.FOLLOW_UP)):
+        past = (*chunk.of(words.PAST), *chunk.of(words.FOLLOW_UP))
+        if any("previous" in item.words for item in past):
             return False
         if self._pending and chunk.joined in ("and", ","):
             return True
-        if not chunk.strong and not chunk.has(*_SUBJECTS):
+        if not chunk.strong and not chunk.has_any(_SUBJECTS):
             fractured = self._current is not None and self._current.status != "no_fracture"
             return self._about_bones and not fractured
         return _normal_bones(chunk)
 
-    def _of_fractures(self, chunk: Chunk, fractures: list[Item]) -> str:
-        first = fractures[0]
+    def _of_fractures(self, chunk: Chunk, bones: list[str]) -> str:
+        first = chunk.of(words.FRACTURE)[0]
         denials = chunk.of(words.NEGATION)
         denied = any(
             item.end <= first.start and not _rather(chunk, item, first) for item in denials
         )
         absent = any(item.start >= first.end for item in chunk.of(words.ABSENT))
-        negative = [
-            item
-            for item in chunk.of(words.NORMAL)
-            if "negative" in item.words and item.end <= first.start
-        ]
+        negative = any(
+            "negative" in item.words and item.end <= first.start for item in chunk.of(words.NORMAL)
+        )
         hedged = chunk.has(words.HEDGE)
         if not denials and self._denied and not chunk.strong:
-            inherits = chunk.joined == "or" or (chunk.joined == "," and not bones_of(chunk))
+            inherits = chunk.joined == "or" or (chunk.joined == "," and not bones)
             denied = denied or inherits
         refuted = absent and chunk.has(words.PAST)
         if hedged and not refuted:
@@ -422,7 +428,7 @@ class _Reader:
         """What is said without a bone and without a predicate."""
         current = self._current
         if self._pending and not chunk.strong:
-            self._pending[-1].items.extend(chunk.items)
+            self._pending[-1].extend(chunk.items)
             return
         if current is None:
             last = self.statements[-1] if self.statements else None
@@ -436,7 +442,8 @@ class _Reader:
             return
         if chunk.has(words.HEDGE) and _hedges_before(chunk):
             current.status = "uncertain"
-        if chunk.has(words.ABSENT) and not chunk.has(words.SUBJECT, words.PAST, words.FOLLOW_UP):
+        unsaid = chunk.has_any((words.SUBJECT, words.PAST, words.FOLLOW_UP))
+        if chunk.has(words.ABSENT) and not unsaid:
             current.status = "no_fracture"
 
     def _take_bones(self, chunk: Chunk, bones: list[str], following: Chunk | None) -> None:
@@ -449,7 +456,7 @@ class _Reader:
         if current is None or chunk.strong or chunk.joined == "with" or forward or not backward:
             self._pending.append(chunk)
             return
-        measured = chunk.has(words.UNIT, words.DISPLACEMENT, words.APEX, words.ANGULATION)
+        measured = chunk.has_any(_MEASURED)
         if measured and set(bones) <= set(current.bones) and current.status != "no_fracture":
             self._add("details", bones, chunk)
         elif chunk.has(words.HEDGE) and current.status in ("fracture", "no_fracture"):
@@ -479,7 +486,7 @@ def _forward(following: Chunk | None) -> bool:
     if following is None or following.strong:
         return False
     if following.has(words.FRACTURE):
-        return following.joined == "," and not following.has(words.BONE, words.NEGATION)
+        return following.joined == "," and not following.has_any((words.BONE, words.NEGATION))
     return following.joined in ("and", "or") and following.has(words.NORMAL)
 
 
@@ -496,26 +503,27 @@ def _rather(chunk: Chunk, denial: Item, fracture: Item) -> bool:
 
 
 def _hedges_before(chunk: Chunk) -> bool:
-    return not chunk.has(
-        words.BONE,
-        words.SUBJECT,
-        words.HEALING,
-        words.DISPLACEMENT,
-        words.ANGULATION,
-        words.SWELLING,
-    )
+    return not chunk.has_any(_HEDGED)
 
 
-_SUBJECTS = (
-    *(words.BONE, words.SUBJECT, words.PHYSIS, words.MINERAL, words.EXAM, words.OSTEOPENIA),
-    *(words.SWELLING, words.ANGULATION, words.DISPLACEMENT, words.CAST, words.HARDWARE),
+_SUBJECTS = frozenset(
+    {
+        *(words.BONE, words.SUBJECT, words.PHYSIS, words.MINERAL, words.EXAM, words.OSTEOPENIA),
+        *(words.SWELLING, words.ANGULATION, words.DISPLACEMENT, words.CAST, words.HARDWARE),
+    }
+)
+_MEASURED = (words.UNIT, words.DISPLACEMENT, words.APEX, words.ANGULATION)
+# What a hedge may be of, where it is not of the fracture before.
+_HEDGED = (
+    *(words.BONE, words.SUBJECT, words.HEALING),
+    *(words.DISPLACEMENT, words.ANGULATION, words.SWELLING),
 )
 
 
 def _normal_bones(chunk: Chunk) -> bool:
     """Whether what is called normal are bones, and not their alignment or the soft tissues."""
     normal = chunk.of(words.NORMAL)[0]
-    subjects = chunk.of(*_SUBJECTS)
+    subjects = [item for item in chunk.items if item.kind in _SUBJECTS]
     if not subjects:
         return True
     before = [item for item in subjects if item.end <= normal.start]
