@@ -74,8 +74,10 @@ class RegionFindings(BaseModel):
 
     @model_validator(mode="after")
     def _details_of_a_fracture(self) -> Self:
+        if self.status in DETAILED_STATUSES:
+            return self
         stated = [name for name in DETAILS if getattr(self, name) is not None]
-        if stated and self.status not in DETAILED_STATUSES:
+        if stated:
             raise ValueError(
                 f"status {self.status} with {', '.join(stated)}: "
                 f"details belong to the statuses {' and '.join(DETAILED_STATUSES)} only"
@@ -83,6 +85,8 @@ class RegionFindings(BaseModel):
         return self
 
 
+# Frozen, so that one does for all.
+_NOT_MENTIONED = RegionFindings()
 _NO_PUNCTUATION = str.maketrans(",;:.", "    ")
 
 
@@ -124,4 +128,4 @@ class Findings(BaseModel):
         unknown = set(regions) - set(REGION_NAMES)
         if unknown:
             raise ValueError(f"unknown regions {sorted(unknown)}: expected {list(REGION_NAMES)}")
-        return {name: regions.get(name, RegionFindings()) for name in REGION_NAMES}
+        return {name: regions.get(name, _NOT_MENTIONED) for name in REGION_NAMES}

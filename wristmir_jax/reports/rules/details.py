@@ -1,7 +1,7 @@
 """Details of a fracture from the words around it."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 from wristmir_jax.reports.rules import lexicon as words
@@ -12,19 +12,28 @@ _LIMITS_PERCENT = ((25, "mild"), (50, "moderate"), (1000, "severe"))
 _LIMITS_MM = ((2, "minimal"), (4, "mild"), (7, "moderate"), (1000, "severe"))
 
 
+# Kinds without which a field is not named.
+_TYPED = frozenset({words.FRACTURE, words.TYPE, words.DISPLACEMENT, words.NUMBER})
+_DISPLACED = frozenset({words.DISPLACEMENT, words.TYPE, words.SHAFT_WIDTH})
+_ANGLED = frozenset({words.ANGULATION, words.APEX, words.DIRECTION})
+
+
 def details_of(items: Sequence[Item]) -> dict[str, Any]:
     """Fields of `RegionFindings` that the items name, without the status."""
-    degrees, direction = _angulation(items)
-    return {
-        "fracture_type": _type(items),
-        "displacement": _displacement(items),
-        "angulation_degrees": degrees,
-        "angulation_direction": direction,
-        "healing": _healing(items),
-    }
+    kinds = {item.kind for item in items}
+    found: dict[str, Any] = {}
+    if not kinds.isdisjoint(_TYPED):
+        found["fracture_type"] = _type(items, kinds)
+    if not kinds.isdisjoint(_DISPLACED):
+        found["displacement"] = _displacement(items)
+    if not kinds.isdisjoint(_ANGLED):
+        found["angulation_degrees"], found["angulation_direction"] = _angulation(items)
+    if words.HEALING in kinds:
+        found["healing"] = _healing(items)
+    return {name: value for name, value in found.items() if value is not None}
 
 
-def _type(items: Sequence[Item]) -> str | None:
+def _type(items: Sequence[Item], kinds: Set[str]) -> str | None:
     types = [item.value for item in items if item.kind == words.FRACTURE and item.value]
     other = {
         item.value
@@ -45,10 +54,9 @@ def _type(items: Sequence[Item]) -> str | None:
     for name in ("complete", "incomplete"):
         if name in types or name in other:
             return name
-    fractured = any(item.kind == words.FRACTURE for item in items)
-    if fractured and any(item.kind == words.BONE and _PHYSEAL & set(item.words) for item in items):
+    if words.FRACTURE in kinds and any(item.kind == words.BONE and _PHYSEAL & set(item.words) for item in items):
         return "salter_harris_unspecified"
-    if any(_hundred_percent(items, position) for position in range(len(items))):
+    if words.NUMBER in kinds and any(_hundred_percent(items, p) for p in range(len(items))):
         return "complete"
     return None
 
@@ -79,6 +87,8 @@ def _hundred_percent(items: Sequence[Item], position: int) -> bool:
 def _displacement(items: Sequence[Item]) -> str | None:
     found: list[str] = []
     for position, item in enumerate(items):
+        if item.kind not in _DISPLACED:
+            continue
         if item.kind == words.SHAFT_WIDTH:
             grade = _grade_before(items, position)
             if grade:

@@ -1,10 +1,13 @@
 """What the sentences of a report assert, deny and suspect, bone by bone."""
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 from wristmir_jax.reports.rules import lexicon as words
+from wristmir_jax.reports.rules.details import details_of
 from wristmir_jax.reports.rules.items import Item
 
 
@@ -40,7 +43,7 @@ class Chunk:
         return [item for item in self.items if item.kind == kind] if kind in self.kinds else []
 
 
-@dataclasses.dataclass(slots=True)
+@dataclasses.dataclass
 class Statement:
     """One predicate about some bones.
 
@@ -64,6 +67,11 @@ class Statement:
     others: bool = False
     kind: int = 0
     part: str = ""
+
+    @functools.cached_property
+    def details(self) -> dict[str, Any]:
+        """Fields of `RegionFindings` that it names; to be asked once its sentence has been read."""
+        return details_of(self.items)
 
     @property
     def types(self) -> list[str]:

@@ -10,7 +10,6 @@ from wristmir_jax.reports.findings import DETAILED_STATUSES, Findings, RegionFin
 from wristmir_jax.reports.mining import Evidence, Mined
 from wristmir_jax.reports.rules import lexicon as words
 from wristmir_jax.reports.rules import text as texts
-from wristmir_jax.reports.rules.details import details_of
 from wristmir_jax.reports.rules.items import Item, reported
 from wristmir_jax.reports.rules.statements import Statement, statements_of
 
@@ -24,6 +23,10 @@ REGIONS_OF_BONE: dict[str, tuple[str, ...]] = {
 }
 # Of those that are whole wrists, a denial speaks of all regions.
 _WHOLE = {"wrist", "bones", "others", "forearm"}
+# Frozen, so that one of each does for all.
+_WITHOUT_DETAILS = {
+    status: RegionFindings(status=status) for status in ("not_mentioned", "no_fracture")
+}
 _SHAFTS = {
     "radius shaft": ("radial shaft",),
     "ulna shaft": ("ulnar shaft",),
@@ -89,9 +92,7 @@ class Summary:
     def __init__(self, exam_id: str, side: str, follow_up: bool, wrist: bool):
         self._exam_id, self._side, self._follow_up, self._wrist = exam_id, side, follow_up, wrist
         self._explicit: dict[str, list[Statement]] = {name: [] for name in REGION_NAMES}
-        self._details: dict[str, list[tuple[int, Sequence[Item]]]] = {
-            name: [] for name in REGION_NAMES
-        }
+        self._details: dict[str, list[Statement]] = {name: [] for name in REGION_NAMES}
         self._whole: list[Statement] = []
         self._others: dict[str, Statement] = {}
         self._focus: list[str] = []
@@ -133,7 +134,7 @@ class Summary:
                     return
         for region in regions:
             self._explicit[region].append(statement)
-            self._details[region].append((statement.kind, statement.items))
+            self._details[region].append(statement)
         if regions or names:
             self._focus = regions
             self._angled = [region for region in regions if region != STYLOID] or self._angled
@@ -149,8 +150,8 @@ class Summary:
             # A styloid does not tilt.
             targets = self._angled if STYLOID in targets else targets
         for region in targets:
-            self._details[region].append((statement.kind, statement.items))
-        if regions and _is_deformed(statement.items):
+            self._details[region].append(statement)
+        if regions and _is_deformed(statement):
             for region in regions:
                 self._implied.setdefault(region, statement)
 
@@ -180,8 +181,8 @@ class Summary:
             return True
         healed = any(
             item.kind == words.HEALING and item.value != "acute"
-            for _, items in self._details[region]
-            for item in items
+            for statement in self._details[region]
+            for item in statement.items
         )
         if not above or healed or self._follow_up:
             return False
@@ -202,24 +203,12 @@ class Summary:
         evidence: list[Evidence] = []
         for region in REGION_NAMES:
             status, basis = self._decide(region) if self._wrist else ("not_mentioned", None)
-            fields: dict[str, Any] = {}
             if status in DETAILED_STATUSES:
-                for _, items in sorted(self._details[region], key=lambda entry: entry[0]):
-                    found = {
-                        name: value
-                        for name, value in details_of(items).items()
-                        if value is not None
-                    }
-                    if found.get("displacement") == "unspecified" and fields.get("displacement"):
-                        del found["displacement"]
-                    if found.get("fracture_type") == "salter_harris_unspecified" and str(
-                        fields.get("fracture_type", "")
-                    ).startswith("salter"):
-                        del found["fracture_type"]
-                    fields |= found
+                regions[region] = RegionFindings(status=status, **self._fields(region))  # pyright: ignore[reportArgumentType]
                 if basis is not None:
                     evidence.append(Evidence(f"regions.{region}.status", basis.start, basis.end))
-            regions[region] = RegionFindings(status=status, **fields)  # pyright: ignore[reportArgumentType]
+            else:
+                regions[region] = _WITHOUT_DETAILS[status]
         for statement in self._others.values():
             evidence.append(Evidence("other_fractures", statement.start, statement.end))
         flags = {name: value for name, (_, value) in self.flags.items()}
@@ -233,6 +222,19 @@ class Summary:
         )
         return Mined(findings, tuple(evidence))
 
+    def _fields(self, region: str) -> dict[str, Any]:
+        """Details of a fracture; those of later sections replace the others."""
+        fields: dict[str, Any] = {}
+        for statement in sorted(self._details[region], key=lambda statement: statement.kind):
+            found = dict(statement.details)
+            if found.get("displacement") == "unspecified" and fields.get("displacement"):
+                del found["displacement"]
+            vague = found.get("fracture_type") == "salter_harris_unspecified"
+            if vague and str(fields.get("fracture_type", "")).startswith("salter"):
+                del found["fracture_type"]
+            fields |= found
+        return fields
+
     def flag(self, name: str, kind: float, value: Any) -> None:
         """Set an exam-level field, where nothing that counts more has set it."""
         known = self.flags.get(name)
@@ -240,13 +242,13 @@ class Summary:
             self.flags[name] = (kind, value)
 
 
-def _is_deformed(items: Sequence[Item]) -> bool:
+def _is_deformed(statement: Statement) -> bool:
     """Whether a bone is called displaced or angulated, which only a fracture does."""
-    found = details_of(items)
-    displaced = found["displacement"] not in (None, "none") and not any(
-        item.kind in (words.SUBJECT, words.NORMAL) for item in items
+    found = statement.details
+    displaced = found.get("displacement", "none") != "none" and not any(
+        item.kind in (words.SUBJECT, words.NORMAL) for item in statement.items
     )
-    return displaced or found["angulation_degrees"] is not None
+    return displaced or "angulation_degrees" in found
 
 
 _FLAG_KINDS = {
