@@ -54,7 +54,9 @@ def _type(items: Sequence[Item], kinds: Set[str]) -> str | None:
     for name in ("complete", "incomplete"):
         if name in types or name in other:
             return name
-    if words.FRACTURE in kinds and any(item.kind == words.BONE and _PHYSEAL & set(item.words) for item in items):
+    if words.FRACTURE in kinds and any(
+        item.kind == words.BONE and _PHYSEAL & set(item.words) for item in items
+    ):
         return "salter_harris_unspecified"
     if words.NUMBER in kinds and any(_hundred_percent(items, p) for p in range(len(items))):
         return "complete"

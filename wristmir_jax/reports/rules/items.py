@@ -21,24 +21,32 @@ class Item:
 
 def items_of(tokens: Tokens) -> list[Item]:
     """Concepts, numbers and marks of a sentence; words without a meaning are left out."""
-    tokens = _spelled(tokens)
-    spelled, places = tokens.words, tokens.places
+    spelled, places = _spelled(tokens)
     beginnings = words.phrase_trie().following
     found: list[Item] = []
-    position = 0
-    while position < len(spelled):
-        word = spelled[position]
+    last, end = len(spelled) - 1, 0
+    for position, word in enumerate(spelled):
+        if position < end:
+            continue
         node = beginnings.get(word)
-        concept, end = _longest(node, spelled, position) if node else (None, position + 1)
+        end = position + 1
+        if node is None:
+            concept = None
+        elif position < last and spelled[end] in node.following:
+            concept, end = _longest(node, spelled, position)
+        else:
+            concept = node.concept
+        start, stop = places[position]
         if concept is not None:
-            spoken = tuple(spelled[position:end])
-            place = (places[position][0], places[end - 1][1])
-            found.append(Item(concept.kind, concept.value, spoken, *place))
-            if concept.kind == words.BOTH_SIDES and spoken[-1] in ("radius", "ulna"):
+            kind, value = concept
+            spoken = (word,)
+            if end > position + 1:
+                spoken, stop = tuple(spelled[position:end]), places[end - 1][1]
+            found.append(Item(kind, value, spoken, start, stop))
+            if kind == words.BOTH_SIDES and spoken[-1] in ("radius", "ulna"):
                 _name_both(found, spoken)
         elif word[0].isdigit():
-            found.append(Item(words.NUMBER, word, (word,), *places[position]))
-        position = end
+            found.append(Item(words.NUMBER, word, (word,), start, stop))
     return found
 
 
@@ -50,13 +58,14 @@ def _longest(node: Node, spelled: list[str], position: int) -> tuple[Concept | N
         spelled: words of a sentence.
         position: of the first word of the phrase.
     """
-    following: Node | None = node
-    concept, end = None, position + 1
-    while following is not None:
-        position += 1
-        if following.concept is not None:
-            concept, end = following.concept, position
-        following = following.following.get(spelled[position]) if position < len(spelled) else None
+    concept, end = node.concept, position + 1
+    for place in range(position + 1, len(spelled)):
+        following = node.following.get(spelled[place])
+        if following is None:
+            break
+        node = following
+        if node.concept is not None:
+            concept, end = node.concept, place + 1
     return concept, end
 
 
@@ -70,24 +79,31 @@ def _name_both(found: list[Item], spoken: tuple[str, ...]) -> None:
 
 def _spelled(tokens: Tokens) -> Tokens:
     """Words as phrases are written, each with the place of the token that it comes from."""
-    found = Tokens()
+    # Most sentences hold nothing but known words, which stand for themselves.
+    known_forms = words.known_forms()
+    forms = [known_forms.get(word) for word in tokens.words]
+    if None not in forms:
+        return Tokens(forms, tokens.places)
+    spelled: list[str] = []
+    places: list[tuple[int, int]] = []
     known, before = True, ""
-    for position, (word, place) in enumerate(zip(tokens.words, tokens.places, strict=True)):
+    for position, (word, place) in enumerate(zip(*tokens, strict=True)):
         if word == "-":
             if _between_numbers(tokens.words, position):
-                found.add("to", place)
+                spelled.append("to")
+                places.append(place)
                 before = word
             continue
-        spelling = words.spelling(word)
-        if not (known and spelling.known) and found.words and _is_torn(before, word):
-            found.words.pop()
-            place = (found.places.pop()[0], place[1])  # noqa: PLW2901
+        written, means = words.spelling(word)
+        if not (known and means) and spelled and _is_torn(before, word):
+            spelled.pop()
+            place = (places.pop()[0], place[1])  # noqa: PLW2901
             word = before + word  # noqa: PLW2901
-            spelling = words.spelling(word)
-        known, before = spelling.known, word
-        for written in spelling.words:
-            found.add(written, place)
-    return found
+            written, means = words.spelling(word)
+        known, before = means, word
+        spelled += written
+        places += [place] * len(written)
+    return Tokens(spelled, places)
 
 
 def _is_torn(first: str, second: str) -> bool:
@@ -102,6 +118,10 @@ def _between_numbers(tokens: Sequence[str], position: int) -> bool:
         and tokens[position - 1][0].isdigit()
         and tokens[position + 1][0].isdigit()
     )
+
+
+# With these begins what is no finding.
+UNTOLD = frozenset({words.UNREPORTED, words.ADVICE})
 
 
 def reported(items: list[Item]) -> list[Item]:

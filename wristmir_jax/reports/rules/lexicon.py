@@ -154,6 +154,16 @@ def vocabulary() -> frozenset[str]:
     return frozenset(words)
 
 
+@functools.cache
+def known_forms() -> dict[str, str]:
+    """Words that mean something here, and marks but hyphens -> the form that phrases are written
+    in."""
+    return {
+        word: spelling(word).words[0]
+        for word in (*vocabulary(), *"#?%\u00b0.:,()[]/\u2013\u2014+&~<>=")
+    }
+
+
 class Spelling(NamedTuple):
     """A word as phrases are written: what it was meant to be, and whether it means anything."""
 

@@ -168,7 +168,7 @@ def _sided(sentence: Sentence, side: str) -> tuple[list[Sentence], str]:
         side: that it stands under.
     """
     items, concepts = sentence.items, sentence.concepts
-    own = sentence.sides
+    own = sentence.sides if words.SIDE in concepts else set()
     sentence.own = bool(own)
     sentence.side = side
     if len(own) > 1:

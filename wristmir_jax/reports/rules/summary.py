@@ -10,7 +10,7 @@ from wristmir_jax.reports.findings import DETAILED_STATUSES, Findings, RegionFin
 from wristmir_jax.reports.mining import Evidence, Mined
 from wristmir_jax.reports.rules import lexicon as words
 from wristmir_jax.reports.rules import text as texts
-from wristmir_jax.reports.rules.items import Item, reported
+from wristmir_jax.reports.rules.items import UNTOLD, Item, reported
 from wristmir_jax.reports.rules.statements import Statement, statements_of
 
 RADIUS, ULNA, STYLOID = REGION_NAMES
@@ -44,22 +44,19 @@ class Sentence:
     part: str = ""
     own: bool = False
 
-    @functools.cached_property
-    def concepts(self) -> frozenset[str]:
-        """Kinds of its items."""
-        return frozenset([item.kind for item in self.items])
+    def __post_init__(self) -> None:
+        # Kinds of its items: all that most questions are about.
+        self.concepts = {item.kind for item in self.items}
 
-    @functools.cached_property
-    def sides(self) -> frozenset[str]:
+    @property
+    def sides(self) -> set[str]:
         """That it names itself."""
-        if words.SIDE not in self.concepts:
-            return frozenset()
-        return frozenset(item.value for item in self.items if item.kind == words.SIDE)
+        return {item.value for item in self.items if item.kind == words.SIDE}
 
-    @functools.cached_property
+    @property
     def kept(self) -> list[Item]:
         """Its items without what the writer was told, asks for, or advises."""
-        return reported(self.items)
+        return self.items if self.concepts.isdisjoint(UNTOLD) else reported(self.items)
 
     @functools.cached_property
     def statements(self) -> list[Statement]:

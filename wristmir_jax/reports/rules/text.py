@@ -1,8 +1,8 @@
 """Reports cut into sections, sentences and words, each with its place in the text."""
 
-import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from wristmir_jax.reports.rules import lexicon
 
@@ -28,8 +28,7 @@ _TITLE = re.compile(
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class Section:
+class Section(NamedTuple):
     """A part of a report: characters [start, end) of its text without the title."""
 
     kind: int
@@ -99,27 +98,25 @@ def _without_run_ons(low: str, parts: list[Section], titled: bool) -> Iterator[S
         if gap is None:
             yield part
             continue
-        yield dataclasses.replace(part, end=gap.start())
+        yield part._replace(end=gap.start())
         if low[gap.end() : part.end].strip():
             yield Section(BODY, gap.end(), part.end)
 
 
-@dataclasses.dataclass(slots=True)
-class Tokens:
+class Tokens(NamedTuple):
     """Words, numbers and marks of a sentence, and the place of each: characters [start, end) of
     the report."""
 
-    words: list[str] = dataclasses.field(default_factory=list)
-    places: list[tuple[int, int]] = dataclasses.field(default_factory=list)
-
-    def add(self, word: str, place: tuple[int, int]) -> None:
-        self.words.append(word)
-        self.places.append(place)
+    words: list[str]
+    places: list[tuple[int, int]]
 
 
+# The first lines are for speed alone: most places between tokens are blanks, and most letters ASCII.
 _TOKEN = re.compile(
-    r"w/(?:o\b)?|[^\W\d_]+(?:'[a-z]+)?|[#?%\u00b0.;:,()\[\]/\u2013\u2014+&!~<>=-]|\n\s*"
-    r"|\d+(?:/\d+(?:/\d+)?|(?:st|nd|rd|th)\b|\.\d+)?"
+    r"(?! )(?:"
+    r"w/(?:o\b)?|(?:[a-z]+[^\W\d_]*|[^\W\d_]+)(?:'[a-z]+)?"
+    r"|[#?%\u00b0.;:,()\[\]/\u2013\u2014+&!~<>=-]|\n\s*"
+    r"|\d+(?:/\d+(?:/\d+)?|(?:st|nd|rd|th)\b|\.\d+)?)"
 )
 # A full stop behind these ends no sentence.
 _ABBREVIATIONS = lexicon.word_list("abbreviations")
@@ -129,22 +126,25 @@ _BREAKS = frozenset("\n.;!")
 def sentences(low: str, start: int, end: int) -> list[Tokens]:
     """Tokens of the sentences between two places of a text in lower case."""
     found: list[Tokens] = []
-    now = Tokens()
+    now = Tokens([], [])
+    words, places = now
     line_start = start
     for match in _TOKEN.finditer(low, start, end):
         word = match[0]
         if word[0] not in _BREAKS:
-            now.add(word, match.span())
+            words.append(word)
+            places.append(match.span())
             continue
         if word[0] == "\n":
-            ends = _line_breaks(low, line_start, match, now)
+            ends = _line_breaks(low, line_start, match, words)
             line_start = match.end()
         else:
             ends = word != "." or not _goes_on(low, now, match.end(), end)
-        if ends and now.words:
+        if ends and words:
             found.append(now)
-            now = Tokens()
-    if now.words:
+            now = Tokens([], [])
+            words, places = now
+    if words:
         found.append(now)
     return found
 
@@ -166,7 +166,7 @@ def _goes_on(low: str, now: Tokens, position: int, end: int) -> bool:
 _LIST_MARK = re.compile(r"[-*\u2022>]|\d{1,2}[.)]")
 
 
-def _line_breaks(low: str, line_start: int, line_end: re.Match[str], now: Tokens) -> bool:
+def _line_breaks(low: str, line_start: int, line_end: re.Match[str], words: Sequence[str]) -> bool:
     """Whether a sentence ends where a line does."""
     if line_end[0].count("\n") > 1:
         return True
@@ -176,9 +176,7 @@ def _line_breaks(low: str, line_start: int, line_end: re.Match[str], now: Tokens
     if _LIST_MARK.match(low, line_end.end()):
         return True
     # A line that was wrapped is full; a short one was ended on purpose.
-    return not now.words or (
-        len(line) < 45 and line[-1] not in ",(" and now.words[-1] not in _JOINING
-    )
+    return not words or (len(line) < 45 and line[-1] not in ",(" and words[-1] not in _JOINING)
 
 
 _JOINING = lexicon.word_list("joining")
