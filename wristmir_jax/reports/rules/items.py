@@ -81,10 +81,10 @@ def _spelled(tokens: Tokens) -> Tokens:
     """Words as phrases are written, each with the place of the token that it comes from."""
     # Most sentences hold nothing but known words, which stand for themselves.
     known_forms = words.known_forms()
-    forms = [known_forms.get(word) for word in tokens.words]
-    if None not in forms:
-        return Tokens(forms, tokens.places)
-    spelled: list[str] = []
+    spelled = [known_forms[word] for word in tokens.words if word in known_forms]
+    if len(spelled) == len(tokens.words):
+        return Tokens(spelled, tokens.places)
+    spelled = []
     places: list[tuple[int, int]] = []
     known, before = True, ""
     for position, (word, place) in enumerate(zip(*tokens, strict=True)):

@@ -78,15 +78,20 @@ class Statement:
         return [item.value for item in self.items if item.kind == words.FRACTURE and item.value]
 
 
+_CUTTING = frozenset({words.MARK, words.CONTRAST, words.EXCEPT})
+
+
 def chunks_of(items: Sequence[Item]) -> list[Chunk]:
     """A sentence cut at its connectives."""
     chunks = [Chunk("", strong=True)]
     for position, item in enumerate(items):
         now = chunks[-1]
-        if item.kind in (words.CONTRAST, words.EXCEPT):
+        if item.kind not in _CUTTING:
+            now.add(item)
+        elif item.kind != words.MARK:
             if item.kind == words.EXCEPT or not _is_parenthetical(items, position):
                 chunks.append(Chunk("but", strong=True, excepted=item.kind == words.EXCEPT))
-        elif item.kind != words.MARK or item.value == "to":
+        elif item.value == "to":
             now.add(item)
         elif item.value == ":":
             if now.has_any(_TITLED):
@@ -216,14 +221,12 @@ class _Reader:
         self._about_bones = True
 
     def read(self, chunks: list[Chunk]) -> list[Statement]:
-        for position, chunk in enumerate(chunks):
-            following = chunks[position + 1] if position + 1 < len(chunks) else None
+        for chunk, following in zip(chunks, [*chunks[1:], None], strict=False):
             if chunk.strong:
                 self._flush()
                 self._current, self._denied, self._hedged = None, False, False
                 self._about_bones = True
-            if self._leads_on(chunk, following):
-                assert following is not None
+            if following is not None and self._leads_on(chunk, following):
                 following.put_before(chunk.items)
                 following.strong, following.joined = chunk.strong, chunk.joined
                 continue
@@ -237,16 +240,15 @@ class _Reader:
         self._flush()
         return self.statements
 
-    def _leads_on(self, chunk: Chunk, following: Chunk | None) -> bool:
+    def _leads_on(self, chunk: Chunk, following: Chunk) -> bool:
         """Whether a chunk is the first of several adjectives of what follows."""
-        inside = chunk.joined == "(" and self._current is None
-        if inside and following is not None and following.joined == ")":
-            return following.has(words.FRACTURE) and not chunk.has(words.BONE)
+        if not following.has(words.FRACTURE):
+            return False
+        if chunk.joined == "(" and following.joined == ")" and self._current is None:
+            return not chunk.has(words.BONE)
         return (
-            following is not None
-            and not following.strong
+            not following.strong
             and following.joined in (",", "and")
-            and following.has(words.FRACTURE)
             and (chunk.strong or chunk.joined == "with")
             and not self._pending
             and chunk.kinds <= _ADJECTIVES
@@ -268,9 +270,9 @@ class _Reader:
         self._pending = []
 
     def _add(self, status: str, bones: list[str], chunk: Chunk) -> Statement:
-        spans = list(chunk.items)
-        for part in self._pending:
-            spans.extend(part.items)
+        spans = chunk.items
+        if self._pending:
+            spans = [*spans, *(item for part in self._pending for item in part.items)]
         statement = Statement(
             status,
             list(bones),
@@ -550,12 +552,10 @@ def _normal_bones(chunk: Chunk) -> bool:
 
 
 def _restriction(items: Sequence[Item]) -> str:
-    for item in items:
-        if item.kind == words.RESTRICTION and item.value == "new":
-            return "new"
-        if item.kind == words.HEALING and item.value == "acute":
-            return "new"
     values = [item.value for item in items if item.kind == words.RESTRICTION]
+    acute = any(item.kind == words.HEALING and item.value == "acute" for item in items)
+    if acute or "new" in values:
+        return "new"
     return "additional" if "additional" in values else next(iter(values), "")
 
 

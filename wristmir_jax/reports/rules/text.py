@@ -111,7 +111,8 @@ class Tokens(NamedTuple):
     places: list[tuple[int, int]]
 
 
-# The first lines are for speed alone: most places between tokens are blanks, and most letters ASCII.
+# That no token begins with a blank, and that letters are looked for twice, is for speed alone: most
+# places between tokens are blanks, and most letters are of ASCII.
 _TOKEN = re.compile(
     r"(?! )(?:"
     r"w/(?:o\b)?|(?:[a-z]+[^\W\d_]*|[^\W\d_]+)(?:'[a-z]+)?"
