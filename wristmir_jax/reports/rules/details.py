@@ -16,6 +16,7 @@ _LIMITS_MM = ((2, "minimal"), (4, "mild"), (7, "moderate"), (1000, "severe"))
 _TYPED = frozenset({words.FRACTURE, words.TYPE, words.DISPLACEMENT, words.NUMBER})
 _DISPLACED = frozenset({words.DISPLACEMENT, words.TYPE, words.SHAFT_WIDTH})
 _ANGLED = frozenset({words.ANGULATION, words.APEX, words.DIRECTION})
+DETAILED_KINDS = _TYPED | _DISPLACED | _ANGLED | {words.HEALING}
 
 
 def details_of(items: Sequence[Item]) -> dict[str, Any]:
@@ -35,13 +36,12 @@ def details_of(items: Sequence[Item]) -> dict[str, Any]:
 
 def _type(items: Sequence[Item], kinds: Set[str]) -> str | None:
     types = [item.value for item in items if item.kind == words.FRACTURE and item.value]
-    other = {
-        item.value
-        for position, item in enumerate(items)
-        if item.kind == words.TYPE and not _of_healing(items, position)
-    }
-    if any(_is_off_ended(item) for item in items):
-        other.add("complete")
+    other: set[str] = set()
+    for position, item in enumerate(items):
+        if item.kind == words.TYPE and not _of_healing(items, position):
+            other.add(item.value)
+        if _is_off_ended(item):
+            other.add("complete")
     graded = [name for name in types if name.startswith("salter_harris") and name[-1].isdigit()]
     if not graded and "salter_harris_unspecified" in types:
         graded = [item.value for item in items if item.kind == words.SALTER_GRADE]
@@ -55,7 +55,7 @@ def _type(items: Sequence[Item], kinds: Set[str]) -> str | None:
         if name in types or name in other:
             return name
     if words.FRACTURE in kinds and any(
-        item.kind == words.BONE and _PHYSEAL & set(item.words) for item in items
+        item.kind == words.BONE and not _PHYSEAL.isdisjoint(item.words) for item in items
     ):
         return "salter_harris_unspecified"
     if words.NUMBER in kinds and any(_hundred_percent(items, p) for p in range(len(items))):
@@ -70,10 +70,10 @@ def _of_healing(items: Sequence[Item], position: int) -> bool:
 
 
 def _is_off_ended(item: Item) -> bool:
-    return "off" in item.words and item.kind in (words.TYPE, words.DISPLACEMENT)
+    return item.kind in (words.TYPE, words.DISPLACEMENT) and "off" in item.words
 
 
-_PHYSEAL = {"physis", "epiphysis", "growth"}
+_PHYSEAL = frozenset({"physis", "epiphysis", "growth"})
 
 
 def _hundred_percent(items: Sequence[Item], position: int) -> bool:

@@ -79,12 +79,18 @@ def _name_both(found: list[Item], spoken: tuple[str, ...]) -> None:
 
 def _spelled(tokens: Tokens) -> Tokens:
     """Words as phrases are written, each with the place of the token that it comes from."""
-    # Most sentences hold nothing but known words, which stand for themselves.
-    known_forms = words.known_forms()
-    spelled = [known_forms[word] for word in tokens.words if word in known_forms]
-    if len(spelled) == len(tokens.words):
-        return Tokens(spelled, tokens.places)
-    spelled = []
+    forms = words.known_forms()
+    known = [forms[word] for word in tokens.words if word in forms]
+    # So it is in most sentences.
+    if len(known) == len(tokens.words):
+        return Tokens(known, tokens.places)
+    return _repaired(tokens)
+
+
+def _repaired(tokens: Tokens) -> Tokens:
+    """Words as phrases are written: what was torn in two put together, hyphens left out."""
+    forms = words.known_forms()
+    spelled: list[str] = []
     places: list[tuple[int, int]] = []
     known, before = True, ""
     for position, (word, place) in enumerate(zip(*tokens, strict=True)):
@@ -94,13 +100,17 @@ def _spelled(tokens: Tokens) -> Tokens:
                 places.append(place)
                 before = word
             continue
-        written, means = words.spelling(word)
-        if not (known and means) and spelled and _is_torn(before, word):
+        if known and word in forms:
+            spelled.append(forms[word])
+            places.append(place)
+            before = word
+            continue
+        if spelled and _is_torn(before, word):
             spelled.pop()
             place = (places.pop()[0], place[1])  # noqa: PLW2901
             word = before + word  # noqa: PLW2901
-            written, means = words.spelling(word)
-        known, before = means, word
+        written, known = words.spelling(word)
+        before = word
         spelled += written
         places += [place] * len(written)
     return Tokens(spelled, places)

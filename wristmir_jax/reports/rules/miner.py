@@ -17,6 +17,7 @@ from wristmir_jax.reports.rules import lexicon as words
 from wristmir_jax.reports.rules import text as texts
 from wristmir_jax.reports.rules.items import ORDERS, Item, items_of
 from wristmir_jax.reports.rules.summary import Sentence, Summary, mentions, read_flags
+from wristmir_jax.reports.rules.text import Tokens
 from wristmir_jax.workers import ordered_map
 
 # Small words that each language cannot do without, and that English does not have.
@@ -129,19 +130,24 @@ def _read_views(summary: Summary, sentence: Sentence, wrist: bool) -> None:
 def _sentences(low: str) -> list[Sentence]:
     """All sentences with the section, side and part of the body that they stand under."""
     found: list[Sentence] = []
+    braced = "{" in low
     for section in texts.sections(low):
         side = part = ""
         for tokens in texts.sentences(low, section.start, section.end):
             sentence = Sentence(section.kind, items_of(tokens))
-            if _is_order(sentence) or "{" in low[tokens.places[0][0] - 2 : tokens.places[-1][1]]:
+            if _is_order(sentence) or (braced and "{" in _spoken(low, tokens)):
                 continue
-            title = not found or section.kind == texts.HEADER
-            part = _part(tokens.words, title) or part
+            part = _part(tokens.words, not found or section.kind == texts.HEADER) or part
             sentence.part = part
             pieces, side = _sided(sentence, side)
             found.extend(pieces)
     _set_comparisons_aside(found)
     return found
+
+
+def _spoken(low: str, tokens: Tokens) -> str:
+    """The text of a sentence, with the two characters before it."""
+    return low[tokens.places[0][0] - 2 : tokens.places[-1][1]]
 
 
 def _set_comparisons_aside(sentences: Sequence[Sentence]) -> None:
@@ -269,9 +275,10 @@ _PARTS = {
 
 def _part(spoken: Sequence[str], title: bool) -> str:
     """The part of the body that a sentence begins with as a title ("Elbow: ...")."""
-    named = [_PARTS[word] for word in spoken[: 9 if title else 5] if word in _PARTS]
-    if not named:
+    beginning = spoken[: 9 if title else 5]
+    if _PARTS.keys().isdisjoint(beginning):
         return ""
+    named = [_PARTS[word] for word in beginning if word in _PARTS]
     if "wrist" in named:
         return "wrist"
     return named[0] if title or len(spoken) <= 4 or ":" in spoken[:6] else ""

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from wristmir_jax.reports.rules import lexicon as words
-from wristmir_jax.reports.rules.details import details_of
+from wristmir_jax.reports.rules.details import DETAILED_KINDS, details_of
 from wristmir_jax.reports.rules.items import Item
 
 
@@ -234,8 +234,8 @@ class _Reader:
             self._take(chunk, bones, following)
             self._last_bones = bones or self._last_bones
             self._hedged = chunk.has(words.HEDGE)
-            subjects = [item.kind for item in chunk.items if item.kind in _SUBJECTS]
-            if subjects:
+            if chunk.has_any(_SUBJECTS):
+                subjects = [item.kind for item in chunk.items if item.kind in _SUBJECTS]
                 self._about_bones = subjects[-1] in (words.BONE, words.EXAM)
         self._flush()
         return self.statements
@@ -265,9 +265,10 @@ class _Reader:
 
     def _flush(self) -> None:
         """Bones of which nothing was said but, it may be, details."""
-        for chunk in self._pending:
-            self._add("details", bones_of(chunk), chunk)
-        self._pending = []
+        if self._pending:
+            for chunk in self._pending:
+                self._add("details", bones_of(chunk), chunk)
+            self._pending = []
 
     def _add(self, status: str, bones: list[str], chunk: Chunk) -> Statement:
         spans = chunk.items
@@ -386,17 +387,20 @@ class _Reader:
             self._denied = False
             return None if before else "no_fracture"
         if chunk.has(words.ABNORMALITY):
-            denied = chunk.has_any((words.NEGATION, words.ABSENT)) or (
-                self._denied and chunk.joined in ("or", ",")
-            )
-            if denied:
-                self._denied = True
-                return "no_fracture"
-            return "uncertain" if chunk.has(words.HEDGE) and bones else None
-        stage = any(item.value != "acute" for item in chunk.of(words.HEALING))
-        if stage and (bones or self._pending) and not chunk.has(words.NEGATION):
+            return self._of_abnormalities(chunk, bones)
+        healing = any(item.value != "acute" for item in chunk.of(words.HEALING))
+        if healing and (bones or self._pending) and not chunk.has(words.NEGATION):
             return "uncertain" if chunk.has(words.HEDGE) else "fracture"
         return None
+
+    def _of_abnormalities(self, chunk: Chunk, bones: list[str]) -> str | None:
+        denied = chunk.has_any((words.NEGATION, words.ABSENT)) or (
+            self._denied and chunk.joined in ("or", ",")
+        )
+        if denied:
+            self._denied = True
+            return "no_fracture"
+        return "uncertain" if chunk.has(words.HEDGE) and bones else None
 
     def _speaks_of_bones(self, chunk: Chunk) -> bool:
         """Whether it is bones that the chunk calls normal, today."""
@@ -413,11 +417,13 @@ class _Reader:
     def _of_fractures(self, chunk: Chunk, bones: list[str]) -> str:
         first = chunk.of(words.FRACTURE)[0]
         denials = chunk.of(words.NEGATION)
-        denied = any(
+        denied = denials and any(
             item.end <= first.start and not _rather(chunk, item, first) for item in denials
         )
-        absent = any(item.start >= first.end for item in chunk.of(words.ABSENT))
-        negative = any(
+        absent = chunk.has(words.ABSENT) and any(
+            item.start >= first.end for item in chunk.of(words.ABSENT)
+        )
+        negative = chunk.has(words.NORMAL) and any(
             "negative" in item.words and item.end <= first.start for item in chunk.of(words.NORMAL)
         )
         hedged = chunk.has(words.HEDGE)
@@ -561,6 +567,10 @@ def _restriction(items: Sequence[Item]) -> str:
 
 def _others(items: Sequence[Item]) -> bool:
     return any(item.kind == words.RESTRICTION and item.value == "other" for item in items)
+
+
+# A sentence without any of these states nothing of bones.
+STATED = frozenset({words.BONE, words.FRACTURE, words.NORMAL, words.ABNORMALITY, *DETAILED_KINDS})
 
 
 def statements_of(items: list[Item], kind: int) -> list[Statement]:

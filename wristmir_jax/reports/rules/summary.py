@@ -11,7 +11,7 @@ from wristmir_jax.reports.mining import Evidence, Mined
 from wristmir_jax.reports.rules import lexicon as words
 from wristmir_jax.reports.rules import text as texts
 from wristmir_jax.reports.rules.items import UNTOLD, Item, reported
-from wristmir_jax.reports.rules.statements import Statement, statements_of
+from wristmir_jax.reports.rules.statements import STATED, Statement, statements_of
 
 RADIUS, ULNA, STYLOID = REGION_NAMES
 # Bones of the lexicon -> regions that a statement about them speaks of.
@@ -61,7 +61,7 @@ class Sentence:
     @functools.cached_property
     def statements(self) -> list[Statement]:
         """That it makes of a wrist, which those of headers and histories do not."""
-        if self.kind < texts.BODY:
+        if self.kind < texts.BODY or self.concepts.isdisjoint(STATED):
             return []
         return statements_of(self.kept, self.kind)
 
@@ -71,7 +71,9 @@ def mentions(statement: Statement) -> tuple[list[str], list[str]]:
     regions: list[str] = []
     names: list[str] = []
     for bone in statement.bones:
-        regions.extend(region for region in REGIONS_OF_BONE.get(bone, ()) if region not in regions)
+        for region in REGIONS_OF_BONE.get(bone, ()):
+            if region not in regions:
+                regions.append(region)
         if bone == "both":
             if statement.status == "no_fracture":
                 regions.extend((RADIUS, ULNA))
@@ -142,10 +144,9 @@ class Summary:
         if regions and not self._focus:
             self._topic = regions
         targets = regions or self._focus
-        angled = any(item.kind in (words.ANGULATION, words.APEX) for item in statement.items)
-        if not regions and angled:
+        if not regions and STYLOID in targets and _is_angled(statement):
             # A styloid does not tilt.
-            targets = self._angled if STYLOID in targets else targets
+            targets = self._angled
         for region in targets:
             self._details[region].append(statement)
         if regions and _is_deformed(statement):
@@ -156,12 +157,7 @@ class Summary:
         """Status of a region, and the statement that it rests on."""
         stated = self._explicit[region]
         if stated:
-            last = max(statement.kind for statement in stated)
-            order = ("fracture", "uncertain", "no_fracture")
-            basis = min(
-                (statement for statement in stated if statement.kind == last),
-                key=lambda statement: order.index(statement.status),
-            )
+            basis = min(stated, key=_rank)
             if basis.status in DETAILED_STATUSES and self._is_overruled(region, basis):
                 return "no_fracture", None
             return basis.status, basis
@@ -176,14 +172,16 @@ class Summary:
         above = [s for s in self._whole if s.kind > basis.kind and not s.others]
         if any(s.kind == texts.ADDENDUM and not s.restriction for s in above):
             return True
-        healed = any(
+        if not above or self._follow_up or self._is_healed(region):
+            return False
+        return basis.status == "uncertain" or not above[-1].restriction
+
+    def _is_healed(self, region: str) -> bool:
+        return any(
             item.kind == words.HEALING and item.value != "acute"
             for statement in self._details[region]
             for item in statement.items
         )
-        if not above or healed or self._follow_up:
-            return False
-        return basis.status == "uncertain" or not above[-1].restriction
 
     def _covers(self, statement: Statement) -> bool:
         """Whether a denial of everything speaks of bones that nobody named."""
@@ -237,6 +235,18 @@ class Summary:
         known = self.flags.get(name)
         if known is None or kind > known[0] or (kind == known[0] and value is True):
             self.flags[name] = (kind, value)
+
+
+_CERTAINTY = {"fracture": 0, "uncertain": 1, "no_fracture": 2}
+
+
+def _rank(statement: Statement) -> tuple[int, int]:
+    """Of what is said of a region: the later section decides, then the graver status."""
+    return -statement.kind, _CERTAINTY[statement.status]
+
+
+def _is_angled(statement: Statement) -> bool:
+    return any(item.kind in (words.ANGULATION, words.APEX) for item in statement.items)
 
 
 def _is_deformed(statement: Statement) -> bool:
