@@ -20,6 +20,18 @@ def json_lines(path: epath.Path, flag: str) -> Iterator[tuple[int, dict[str, Any
     Raises:
         UserError: there is no such file, or a line is no JSON object.
     """
+    for number, line in json_objects(path, flag):
+        if line is None:
+            raise UserError(f"{path}, line {number}: not a JSON object")
+        yield number, line
+
+
+def json_objects(path: epath.Path, flag: str) -> Iterator[tuple[int, dict[str, Any] | None]]:
+    """Likewise, of a file that others wrote: None for a line that is no JSON object.
+
+    Raises:
+        UserError: there is no such file, or it is no text.
+    """
     try:
         with open_text(path) as file:
             for number, row in enumerate(file, 1):
@@ -29,9 +41,7 @@ def json_lines(path: epath.Path, flag: str) -> Iterator[tuple[int, dict[str, Any
                     line = json.loads(row)
                 except ValueError:
                     line = None
-                if not isinstance(line, dict):
-                    raise UserError(f"{path}, line {number}: not a JSON object")
-                yield number, line
+                yield number, line if isinstance(line, dict) else None
     except FileNotFoundError:
         raise UserError(f"{path} does not exist: check --{flag}") from None
     except UnicodeDecodeError:

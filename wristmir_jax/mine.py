@@ -1,27 +1,100 @@
-"""Mine radiology reports into findings of each wrist, by rules.
+"""Mine radiology reports into findings of each wrist.
+
+By rules (English, no weights), by MedGemma on this machine, or by a language model behind an
+OpenAI-compatible server.
 
 Examples:
   python -m wristmir_jax.mine --reports=reports.jsonl --output=findings.jsonl
+  python -m wristmir_jax.mine --reports=reports.jsonl --output=findings.jsonl --miner=medgemma \
+      --model=/models/medgemma-4b-it
+  python -m wristmir_jax.mine --reports=reports.jsonl --output=findings.jsonl --miner=openai \
+      --server=http://node:8000/v1 --model=google/medgemma-27b-text-it
   python -m wristmir_jax.mine --reports=reports.jsonl --dry_run
   python -m wristmir_jax.mine --compare=a.jsonl,b.jsonl
 """
+
+import dataclasses
+from functools import partial
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from wristmir_jax import cli
 from wristmir_jax.errors import UserError
 
+if TYPE_CHECKING:
+    from wristmir_jax.reports.mine_files import BatchMiner
+
 _REPORTS = flags.DEFINE_string("reports", None, 'JSONL with lines {"exam_id", "report"}.')
 _OUTPUT = flags.DEFINE_string("output", None, "JSONL to write, a line for each report and side.")
-_MINER = flags.DEFINE_enum("miner", "rules", ["rules"], "What reads the reports.")
+_MINER = flags.DEFINE_enum(
+    "miner", "rules", ["rules", "medgemma", "openai"], "What reads the reports."
+)
 _CACHE = flags.DEFINE_string(
     "cache", None, "File of what has been mined; by default --output with .answers behind it."
 )
-_NUM_WORKERS = flags.DEFINE_integer(
-    "num_workers", 0, "Processes of --miner=rules; 0 = all cores.", lower_bound=0
+_EVIDENCE_TEXT = flags.DEFINE_bool(
+    "evidence_text", False, "Write the words of the report beside the place of each claim."
 )
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Say what it would take, and write nothing.")
 _COMPARE = flags.DEFINE_list("compare", [], "Two files of findings, to be compared.")
+_NUM_WORKERS = flags.DEFINE_integer(
+    "num_workers", 0, "Processes of --miner=rules; 0 = all cores.", lower_bound=0
+)
+_MODEL = flags.DEFINE_string(
+    "model",
+    "google/medgemma-4b-it",
+    "Of medgemma: a folder in Hugging Face layout or a name on the hub. Of openai: the name that "
+    "the server has for it.",
+)
+_REVISION = flags.DEFINE_string(
+    "revision", "", "Of --model. A server does not tell it: what is set here is written down."
+)
+_MAX_TOKENS = flags.DEFINE_integer(
+    "max_tokens", 2048, "Of an answer of a language model.", lower_bound=1
+)
+_DEVICE = flags.DEFINE_string(
+    "device", "", "Of PyTorch, for medgemma; by default a GPU where there is one."
+)
+_BATCH_SIZE = flags.DEFINE_integer(
+    "batch_size", 8, "Reports that medgemma reads at a time.", lower_bound=1
+)
+_SERVER = flags.DEFINE_string("server", None, "Of openai: its address, up to /v1.")
+_API_KEY_VARIABLE = flags.DEFINE_string(
+    "api_key_variable", "OPENAI_API_KEY", "Environment variable with the key of the server."
+)
+_RESPONSE_FORMAT = flags.DEFINE_enum(
+    "response_format",
+    "probe",
+    ["probe", "json_schema", "json_object", "none"],
+    "How the server is given the JSON schema; probe = what it understands.",
+)
+_CONCURRENCY = flags.DEFINE_integer(
+    "concurrency", 64, "Most requests on their way to the server.", lower_bound=1
+)
+_REQUESTS_PER_MINUTE = flags.DEFINE_float(
+    "requests_per_minute", 0, "Most requests that may begin; 0 = no limit.", lower_bound=0
+)
+_TIMEOUT = flags.DEFINE_float(
+    "timeout", 300, "Seconds that an answer of the server may take.", lower_bound=0.1
+)
+_ATTEMPTS = flags.DEFINE_integer(
+    "attempts", 6, "Times that the server is asked for a report.", lower_bound=1
+)
+_PATIENCE = flags.DEFINE_float(
+    "patience", 900, "Seconds without any answer of the server until the run stops.", lower_bound=0
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Chosen:
+    """A miner, what its answers depend on, and how it is to be tried before a long run."""
+
+    mine: "BatchMiner"
+    identity: str
+    parallel: int = 1
+    sample_size: int = 32
+    prompt_characters: int = 0
 
 
 def main() -> None:
@@ -33,25 +106,95 @@ def main() -> None:
         raise UserError("--reports is missing: give a JSONL file of reports")
     if not given and not _DRY_RUN.value:
         raise UserError("--output is missing: give a JSONL file to write")
-    from functools import partial
     from pathlib import Path
 
-    from wristmir_jax.reports.mine_files import estimate, mine
+    from wristmir_jax.reports.mine_files import estimate, mine, read_reports
+
+    output = Path(given or "")
+    if not output.absolute().parent.is_dir():
+        raise UserError(f"--output={output}: there is no folder {output.parent}")
+    # Before a model is loaded or a server asked.
+    next(read_reports(reports), None)
+    chosen = {"rules": _rules, "medgemma": _medgemma, "openai": _openai}[_MINER.value]()
+    if _DRY_RUN.value:
+        line = estimate(
+            reports,
+            chosen.mine,
+            parallel=chosen.parallel,
+            sample_size=chosen.sample_size,
+            prompt_characters=chosen.prompt_characters,
+        )
+        print(line)
+        return
+    cache = Path(_CACHE.value or f"{output}.answers")
+    account = mine(
+        reports,
+        output,
+        chosen.mine,
+        chosen.identity,
+        cache=cache,
+        evidence_text=_EVIDENCE_TEXT.value,
+    )
+    print("\n".join(account.lines()))
+
+
+def _rules() -> _Chosen:
     from wristmir_jax.reports.rules.miner import IDENTITY, in_batches
     from wristmir_jax.workers import available_cores
 
     workers = _NUM_WORKERS.value or available_cores()
-
     if _DRY_RUN.value:
-        print(estimate(reports, partial(in_batches, num_workers=1), workers))
-        return
-    output = Path(given or "")
-    if not output.absolute().parent.is_dir():
-        raise UserError(f"--output={output}: there is no folder {output.parent}")
-    cache = Path(_CACHE.value or f"{output}.answers")
-    miner = partial(in_batches, num_workers=workers)
-    account = mine(reports, output, miner, IDENTITY, cache=cache)
-    print("\n".join(account.lines()))
+        return _Chosen(partial(in_batches, num_workers=1), IDENTITY, parallel=workers)
+    return _Chosen(partial(in_batches, num_workers=workers), IDENTITY)
+
+
+def _medgemma() -> _Chosen:
+    from wristmir_jax.reports.language_models import prompt
+    from wristmir_jax.reports.language_models.medgemma import MedGemma
+
+    model = MedGemma(
+        _MODEL.value,
+        revision=_REVISION.value,
+        device=_DEVICE.value,
+        batch_size=_BATCH_SIZE.value,
+        max_tokens=_MAX_TOKENS.value,
+    )
+    return _Chosen(
+        model.in_batches,
+        model.identity,
+        sample_size=_BATCH_SIZE.value,
+        prompt_characters=prompt.characters(),
+    )
+
+
+def _openai() -> _Chosen:
+    import os
+
+    if not _SERVER.value:
+        raise UserError("--server is missing: give its address, such as http://host:8000/v1")
+    from wristmir_jax.reports.language_models import prompt
+    from wristmir_jax.reports.language_models.server import Server, identity, in_batches, probed
+
+    server = Server(
+        url=_SERVER.value,
+        model=_MODEL.value,
+        response_format=_RESPONSE_FORMAT.value,
+        api_key=os.environ.get(_API_KEY_VARIABLE.value, ""),
+        concurrency=_CONCURRENCY.value,
+        requests_per_minute=_REQUESTS_PER_MINUTE.value,
+        max_tokens=_MAX_TOKENS.value,
+        timeout=_TIMEOUT.value,
+        attempts=_ATTEMPTS.value,
+        patience=_PATIENCE.value,
+    )
+    if _RESPONSE_FORMAT.value == "probe":
+        server = probed(server)
+    return _Chosen(
+        partial(in_batches, server=server),
+        identity(server, _REVISION.value),
+        sample_size=4 * _CONCURRENCY.value,
+        prompt_characters=prompt.characters(),
+    )
 
 
 def _compare(paths: list[str]) -> None:

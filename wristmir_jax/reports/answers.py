@@ -49,8 +49,15 @@ class Answers:
         return found is not None
 
     def add(self, answers: Iterable[tuple[Report, Answer]]) -> None:
-        """Keep answers; they survive whatever happens once this returns."""
-        rows = [(self.key(report), _packed(answer)) for report, answer in answers]
+        """Keep answers; they survive whatever happens once this returns.
+
+        Failures of the miner are not kept: they are to be asked again.
+        """
+        rows = [
+            (self.key(report), _packed(answer))
+            for report, answer in answers
+            if not (isinstance(answer, Rejection) and answer.again)
+        ]
         with self._connection:
             self._connection.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?)", rows)
 

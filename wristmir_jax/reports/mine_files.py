@@ -4,15 +4,16 @@ import collections
 import dataclasses
 import json
 import os
+import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from etils import epath
 
 from wristmir_jax.errors import UserError
-from wristmir_jax.json_lines import json_lines
+from wristmir_jax.json_lines import json_lines, json_objects
 from wristmir_jax.progress import with_progress
 from wristmir_jax.reports.answers import Answers
 from wristmir_jax.reports.findings import SCHEMA_VERSION, Findings
@@ -24,7 +25,6 @@ BATCH = 256
 _SIDES = ("left", "right", "unknown")
 # Characters a token, on average, of English text.
 _CHARACTERS_A_TOKEN = 4.0
-_SAMPLE = 32
 
 BatchMiner = Callable[[Iterator[list[Report]]], Iterator[list[tuple[Report, Any]]]]
 
@@ -36,9 +36,12 @@ def read_reports(path: epath.PathLike) -> Iterator[Report | Rejection]:
     `laterality` where the side of the exam is known.
 
     Raises:
-        UserError: there is no such file, or a line is no JSON object.
+        UserError: there is no such file, or it is no text.
     """
-    for number, line in json_lines(epath.Path(path), "reports"):
+    for number, line in json_objects(epath.Path(path), "reports"):
+        if line is None:
+            yield Rejection("", f"line {number}: not a JSON object")
+            continue
         exam_ids = line.get("exam_id")
         exam_ids = exam_ids if isinstance(exam_ids, list) else [exam_ids]
         text, side = line.get("report"), line.get("laterality") or "unknown"
@@ -62,11 +65,14 @@ class Account:
     read: int = 0
     sides: int = 0
     flagged: int = 0
+    again: int = 0
     rejected: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
 
     def lines(self) -> list[str]:
         total = sum(self.rejected.values())
         reasons = [f"  {count} {reason}" for reason, count in self.rejected.most_common()]
+        if self.again:
+            reasons.append(f"the same command asks for {self.again} of them once more")
         return [
             f"read {self.read}  findings {self.sides}  flagged {self.flagged}  rejected {total}",
             *reasons,
@@ -74,7 +80,13 @@ class Account:
 
 
 def mine(
-    reports: epath.PathLike, output: Path, miner: BatchMiner, identity: str, *, cache: Path
+    reports: epath.PathLike,
+    output: Path,
+    miner: BatchMiner,
+    identity: str,
+    *,
+    cache: Path,
+    evidence_text: bool = False,
 ) -> Account:
     """Write the findings of all reports to `output`, and what could not be mined beside it.
 
@@ -87,6 +99,7 @@ def mine(
         miner: batches of reports -> batches of reports with their answers, in any order.
         identity: what answers depend on besides the report; also written beside each of them.
         cache: file of `Answers`.
+        evidence_text: whether to write the words of the report beside their place.
 
     Raises:
         UserError: the reports cannot be read.
@@ -98,10 +111,14 @@ def mine(
             for report in read_reports(reports)
         )
         unanswered = _batches(reports, answers)
+        failed: dict[bytes, Rejection] = {}
         started = with_progress(miner(unanswered), "mine", total, count=len, unit=" reports")
         for batch in started:
             answers.add(batch)
-        return _write(reports, output, answers, identity)
+            for report, answer in batch:
+                if isinstance(answer, Rejection) and answer.again:
+                    failed[answers.key(report)] = answer
+        return _write(reports, output, answers, failed, identity, evidence_text)
     finally:
         answers.close()
 
@@ -130,7 +147,14 @@ def rejected_file(output: Path) -> Path:
     return output.with_name(f"{output.name.removesuffix('.jsonl')}.rejected.jsonl")
 
 
-def _write(reports: epath.PathLike, output: Path, answers: Answers, identity: str) -> Account:
+def _write(
+    reports: epath.PathLike,
+    output: Path,
+    answers: Answers,
+    failed: Mapping[bytes, Rejection],
+    identity: str,
+    evidence_text: bool,
+) -> Account:
     account = Account()
     aside = [
         path.with_name(f"{path.name}.partial-{os.getpid()}")
@@ -140,16 +164,21 @@ def _write(reports: epath.PathLike, output: Path, answers: Answers, identity: st
         with aside[0].open("w") as found, aside[1].open("w") as refused:
             for report in read_reports(reports):
                 account.read += 1
-                answer = report if isinstance(report, Rejection) else _answer(report, answers)
+                if isinstance(report, Rejection):
+                    answer, text = report, ""
+                else:
+                    answer, text = _answer(report, answers, failed), report.text
                 if isinstance(answer, Rejection):
                     account.rejected[_plain(answer.reason)] += 1
+                    account.again += answer.again
                     line = {"exam_id": answer.exam_id, "reason": answer.reason}
                     print(json.dumps(line), file=refused)
                     continue
                 for mined, flags in zip(*answer, strict=True):
                     account.sides += 1
                     account.flagged += bool(flags)
-                    print(json.dumps(_line(mined, flags, identity)), file=found)
+                    line = _line(mined, flags, identity, text if evidence_text else None)
+                    print(json.dumps(line), file=found)
         aside[0].rename(output)
         aside[1].rename(rejected_file(output))
     except BaseException:
@@ -159,10 +188,12 @@ def _write(reports: epath.PathLike, output: Path, answers: Answers, identity: st
     return account
 
 
-def _answer(report: Report, answers: Answers) -> Any:
+def _answer(report: Report, answers: Answers, failed: Mapping[bytes, Rejection]) -> Any:
     answer = answers.get(report)
     if answer is None:
-        return Rejection(report.exam_id, "the miner gave no answer")
+        failure = failed.get(answers.key(report))
+        reason = failure.reason if failure else "the file was changed while it was mined"
+        return Rejection(report.exam_id, reason, again=True)
     return verified(report, answer)
 
 
@@ -171,13 +202,17 @@ def _plain(reason: str) -> str:
     return reason.split(": ", 1)[1] if reason.startswith("line ") else reason
 
 
-def _line(mined: Mined, flags: Sequence[str], identity: str) -> dict[str, Any]:
+def _line(mined: Mined, flags: Sequence[str], identity: str, text: str | None) -> dict[str, Any]:
+    evidence = [dataclasses.asdict(item) for item in mined.evidence]
+    if text is not None:
+        for item in evidence:
+            item["text"] = text[item["start"] : item["end"]]
     return {
         "exam_id": mined.findings.exam_id,
         "schema_version": SCHEMA_VERSION,
         "miner": identity,
         "findings": mined.findings.model_dump(mode="json", exclude={"exam_id"}),
-        "evidence": [dataclasses.asdict(item) for item in mined.evidence],
+        "evidence": evidence,
         "flags": list(flags),
     }
 
@@ -204,23 +239,32 @@ def read_findings(path: epath.PathLike, flag: str) -> dict[str, list[Findings]]:
     return dict(found)
 
 
-def estimate(reports: epath.PathLike, miner: BatchMiner, parallel: int) -> str:
+def estimate(
+    reports: epath.PathLike,
+    miner: BatchMiner,
+    *,
+    parallel: int = 1,
+    sample_size: int = 32,
+    prompt_characters: int = 0,
+) -> str:
     """One line on what mining will take, from a sample that is mined and thrown away.
 
     Args:
         reports: JSONL.
         miner: as of `mine`, working by itself.
         parallel: how many of them will work side by side.
+        sample_size: reports of the sample, from the whole of the file.
+        prompt_characters: what is read with each report.
     """
     sample: list[Report] = []
+    draws = random.Random(0)
     count = characters = 0
     for report in read_reports(reports):
         if isinstance(report, Rejection):
             continue
         count += 1
-        characters += len(report.text)
-        if len(sample) < _SAMPLE:
-            sample.append(report)
+        characters += len(report.text) + prompt_characters
+        _draw(sample, report, count, sample_size, draws)
     if not sample:
         return "no reports"
     # The first call reads tables or loads weights.
@@ -228,7 +272,19 @@ def estimate(reports: epath.PathLike, miner: BatchMiner, parallel: int) -> str:
     begin = time.perf_counter()
     collections.deque(miner(iter([sample])), maxlen=0)
     rate = parallel * len(sample) / (time.perf_counter() - begin)
+    prompted = ", prompts included" if prompt_characters else ""
     return (
-        f"{count:,} reports, about {characters / _CHARACTERS_A_TOKEN:,.0f} tokens; "
+        f"{count:,} reports, about {characters / _CHARACTERS_A_TOKEN:,.0f} tokens"
+        f"{prompted}; "
         f"{rate:,.1f} reports/s in a sample of {len(sample)}: {count / rate / 3600:,.2f} hours"
     )
+
+
+def _draw(
+    sample: list[Report], report: Report, count: int, size: int, draws: random.Random
+) -> None:
+    """One step of reservoir sampling (Vitter 1985, ACM TOMS 11:37), report number `count`."""
+    if len(sample) < size:
+        sample.append(report)
+    elif (place := draws.randrange(count)) < size:
+        sample[place] = report

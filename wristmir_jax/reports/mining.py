@@ -49,10 +49,17 @@ class Mined:
 
 @dataclasses.dataclass(frozen=True)
 class Rejection:
-    """A report that could not be mined, and why; never its text."""
+    """A report that could not be mined, and why; never its text.
+
+    Attributes:
+        exam_id: of its exam.
+        reason: one line.
+        again: whether the miner failed and not the report, so that the next run asks once more.
+    """
 
     exam_id: str
     reason: str
+    again: bool = False
 
 
 class Miner(Protocol):

@@ -1,9 +1,7 @@
 """Tiny random models of the original classes, saved and read by the original libraries."""
 
 import dataclasses
-import importlib.util
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,30 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from tests.torchvision_operators import define_torchvision_operators
 
-def _define_operators_of_torchvision() -> None:
-    """Let torchvision be imported beside a PyTorch that its binary was not built for.
-
-    Its import registers shapes of two operators of that binary. Where the binary cannot be loaded
-    (a CPU build of PyTorch beside the wheel for CUDA) the operators are declared here; nothing
-    calls them. A stand-in for the module would have to imitate what three libraries import from it.
-    """
-    spec = importlib.util.find_spec("torchvision")
-    assert spec is not None
-    assert spec.submodule_search_locations is not None
-    folder = Path(spec.submodule_search_locations[0])
-    try:
-        for binary in folder.glob("_C*.so"):
-            torch.ops.load_library(binary)
-    except OSError:
-        text = (folder / "_meta_registrations.py").read_text()
-        for name in set(re.findall(r'"torchvision::(\w+)"', text)):
-            _LIBRARY.define(f"{name}(Tensor a) -> Tensor")
-
-
-# It lives as long as the operators.
-_LIBRARY = torch.library.Library("torchvision", "FRAGMENT")
-_define_operators_of_torchvision()
+define_torchvision_operators()
 
 import open_clip  # noqa: E402
 import timm  # noqa: E402
