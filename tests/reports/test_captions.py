@@ -1,4 +1,5 @@
 import itertools
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -8,12 +9,14 @@ from hypothesis import strategies as st
 
 from tests.reports import reader
 from tests.reports.strategies import OTHER_FRACTURES, findings, regions
+from tools import caption_examples
 from wristmir_jax.anatomy import REGION_NAMES
 from wristmir_jax.errors import UserError
 from wristmir_jax.reports import findings as schema
 from wristmir_jax.reports.captions import canonical_captions, caption_group, phrase, side_prefix
 from wristmir_jax.reports.findings import Findings, RegionFindings
 
+ROOT = Path(__file__).parents[2]
 SEEDS = st.integers(0, 2**32 - 1)
 
 
@@ -206,3 +209,7 @@ def test_side_prefix():
     assert side_prefix("unknown") == ""
     with pytest.raises(UserError, match="laterality 'both'"):
         side_prefix("both")
+
+
+def test_the_page_of_examples_is_what_its_command_writes():
+    assert (ROOT / "docs" / "captions.md").read_text() == caption_examples.page()
