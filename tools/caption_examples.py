@@ -18,16 +18,18 @@ _INTRODUCTION = """\
 
 Made by `python -m tools.caption_examples > docs/captions.md`; a test compares it.
 
-Captions are rendered from [findings](../wristmir_jax/reports/findings.py) alone, never from the text of a
-report, so that equal findings of any source, language or miner give equal captions. Each exam has
+Captions are rendered from [findings](../wristmir_jax/reports/findings.py) alone, never from the
+text of a report, so that equal findings of any source, language or miner give equal captions. Each
+exam has
 
-- a **canonical** caption of the whole wrist and one of each region: equal for equal findings and only for
-  those. Its hash groups the positives of the contrastive loss, and galleries are made of it;
-- **wordings**, drawn anew each time the exam is trained on: synonyms, spelling and order vary, every fact is
-  said, nothing else is, and what is uncertain stays hedged.
+- a **canonical** caption of the whole wrist and one of each region: equal for equal findings and
+  only for those. Its hash groups the positives of the contrastive loss, and galleries are made of
+  it;
+- **wordings**, drawn anew each time the exam is trained on: synonyms, spelling and order vary,
+  every fact is said, nothing else is, and what is uncertain stays hedged.
 
-A region that a report does not mention has no caption. The side is no part of a caption: films are mirrored
-to one side. The reports below are made up; they are those of the miners' prompt.
+A region that a report does not mention has no caption. The side is no part of a caption: films are
+mirrored to one side. The reports below are made up; they are those of the miners' prompt.
 """
 
 
