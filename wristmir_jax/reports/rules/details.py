@@ -262,6 +262,9 @@ def _degrees(items: Sequence[Item]) -> list[tuple[float, int, bool]]:
             if lower is not None and not past:
                 value, first = (value + lower) / 2, position - 3
         past = _is_past(items, first, position)
+        if found and first >= 2 and items[first - 1].value == "to" and first - 2 == found[-1][1]:
+            # "30 degrees to 5 degrees": the first was.
+            found[-1] = (*found[-1][:2], True)
         found.append((value, position, past))
         if past and first >= 2 and items[first - 2].kind == words.NUMBER:
             # "Now 10, previously 31 degrees."

@@ -8,6 +8,7 @@ that phrases are written in.
 import functools
 import itertools
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -178,7 +179,24 @@ def spelling(word: str) -> Spelling:
     return Spelling(tuple(map(canonical, _meant(word))), word in vocabulary())
 
 
+# AO Pediatric Comprehensive Classification of Long Bone Fractures: bone, segment, kind.
+_AO_CODE = re.compile(r"23([ru]?)-?([em])/(\d)(?:\.\d)?")
+_AO_BONES = {"r": "distal radius", "u": "distal ulna", "": "distal radioulna"}
+
+
+def _coded(code: re.Match[str]) -> tuple[str, ...]:
+    """What an AO code says in words, but for metaphyseal kinds: reports name those beside it."""
+    bone, segment, kind = code.groups()
+    if segment == "e" and kind == "7":
+        return ("ulna", "styloid", "fracture")
+    noun = f"salter harris {kind}" if segment == "e" and kind in "1234" else "fracture"
+    return (*_AO_BONES[bone].split(), *noun.split())
+
+
 def _meant(word: str) -> tuple[str, ...]:
+    code = _AO_CODE.fullmatch(word)
+    if code:
+        return _coded(code)
     misheard = tables()["misheard"]
     if word in misheard:
         return (misheard[word],)

@@ -17,7 +17,6 @@ from wristmir_jax.reports.rules import lexicon as words
 from wristmir_jax.reports.rules import text as texts
 from wristmir_jax.reports.rules.items import ORDERS, Item, items_of
 from wristmir_jax.reports.rules.summary import Sentence, Summary, mentions, read_flags
-from wristmir_jax.reports.rules.text import Tokens
 from wristmir_jax.workers import ordered_map
 
 # Small words that each language cannot do without, and that English does not have.
@@ -40,7 +39,7 @@ def is_english(low: str) -> bool:
 
 
 # Of the rules, so that answers of others are not taken for theirs; raise it with every change.
-VERSION = 1
+VERSION = 2
 IDENTITY = f"rules {VERSION}"
 
 
@@ -113,13 +112,23 @@ def _summarise(
     return summary
 
 
+# Behind the name of a view: "oblique fracture" and "oblique wire" tell of no view.
+_SEEN = frozenset({words.FRACTURE, words.HARDWARE})
+
+
 def _read_views(summary: Summary, sentence: Sentence, wrist: bool) -> None:
     concepts = sentence.concepts
     if words.VIEW not in concepts or words.COMPARISON_VIEW in concepts:
         return
     if sentence.kind == texts.IGNORED or (sentence.part == "elsewhere" and wrist):
         return
-    named = [item for item in sentence.items if item.kind == words.VIEW]
+    named = [
+        item
+        for item, following in itertools.zip_longest(sentence.items, sentence.items[1:])
+        if item.kind == words.VIEW and not (following and following.kind in _SEEN)
+    ]
+    if not named:
+        return
     around = words.VIEWS in concepts or words.EXAM in concepts
     before = {item.kind for item in sentence.items[: sentence.items.index(named[0])]}
     titled = not before & {words.FRACTURE, words.NORMAL, words.ABNORMALITY, words.SUBJECT}
@@ -130,12 +139,15 @@ def _read_views(summary: Summary, sentence: Sentence, wrist: bool) -> None:
 def _sentences(low: str) -> list[Sentence]:
     """All sentences with the section, side and part of the body that they stand under."""
     found: list[Sentence] = []
-    braced = "{" in low
     for section in texts.sections(low):
         side = part = ""
         for tokens in texts.sentences(low, section.start, section.end):
-            sentence = Sentence(section.kind, items_of(tokens))
-            if _is_order(sentence) or (braced and "{" in _spoken(low, tokens)):
+            items = items_of(tokens)
+            if _tells_of_both(tokens.words):
+                start, end = tokens.places[-1]
+                items.append(Item(words.SYMMETRIC, "", (), start, end))
+            sentence = Sentence(section.kind, items)
+            if _is_order(sentence):
                 continue
             part = _part(tokens.words, not found or section.kind == texts.HEADER) or part
             sentence.part = part
@@ -145,9 +157,13 @@ def _sentences(low: str) -> list[Sentence]:
     return found
 
 
-def _spoken(low: str, tokens: Tokens) -> str:
-    """The text of a sentence, with the two characters before it."""
-    return low[tokens.places[0][0] - 2 : tokens.places[-1][1]]
+def _tells_of_both(spoken: Sequence[str]) -> bool:
+    """Whether one sentence asserts fractures of both wrists: "bilateral fractures of"."""
+    if "fractures" not in spoken:
+        return False
+    last = max((place for place, word in enumerate(spoken) if word == ":"), default=-1)
+    told = spoken[last + 1 :]
+    return "fractures" in told and ("both" in told or "bilateral" in told)
 
 
 def _set_comparisons_aside(sentences: Sequence[Sentence]) -> None:
@@ -187,8 +203,12 @@ def _sided(sentence: Sentence, side: str) -> tuple[list[Sentence], str]:
         sentence.side = "compared"
     elif own:
         named = next(iter(own))
-        side = _OTHER_SIDE.get(side, "compared") if named == "other" else named
-        sentence.side = side
+        if named != "other":
+            side = named
+        elif side:
+            side = _OTHER_SIDE.get(side, "compared")
+        # The other side of one that nobody named is spoken of in this sentence alone.
+        sentence.side = side or "compared"
     elif words.BOTH_SIDES in concepts:
         title = _title_of_both(items)
         if title:

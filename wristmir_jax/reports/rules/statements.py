@@ -84,7 +84,10 @@ _CUTTING = frozenset({words.MARK, words.CONTRAST, words.EXCEPT})
 def chunks_of(items: Sequence[Item]) -> list[Chunk]:
     """A sentence cut at its connectives."""
     chunks = [Chunk("", strong=True)]
+    measures = _parentheses_of_measures(items)
     for position, item in enumerate(items):
+        if position in measures:
+            continue
         now = chunks[-1]
         if item.kind not in _CUTTING:
             now.add(item)
@@ -103,6 +106,25 @@ def chunks_of(items: Sequence[Item]) -> list[Chunk]:
     return _with_shared_bones([chunk for chunk in chunks if chunk.items])
 
 
+def _parentheses_of_measures(items: Sequence[Item]) -> set[int]:
+    """Places of parentheses around nothing but a measure: "angulated (18-22 degrees)"."""
+    found: set[int] = set()
+    opened = None
+    for position, item in enumerate(items):
+        if item.kind == words.MARK and item.value == "(":
+            opened = position
+        elif item.kind == words.MARK and item.value == ")":
+            if opened is not None and position - opened > 1:
+                found |= {opened, position}
+            opened = None
+        elif item.kind not in _MEASURING and item.value != "to":
+            opened = None
+    return found
+
+
+_MEASURING = frozenset({words.NUMBER, words.UNIT, words.DIRECTION})
+
+
 def _cut(chunks: list[Chunk], connective: str) -> None:
     """Begin a new chunk, or say better how the last one, still empty, hangs on."""
     now = chunks[-1]
@@ -114,12 +136,26 @@ def _cut(chunks: list[Chunk], connective: str) -> None:
 
 
 def _with_shared_bones(chunks: list[Chunk]) -> list[Chunk]:
-    """ "Third and fourth metacarpals": the number gets its bone too."""
+    """ "Third and fourth metacarpals": the number gets its bone too, and a bone its shaft."""
     for chunk, following in itertools.pairwise(chunks):
         numbered = chunk.has(words.ORDINAL) and not chunk.has(words.BONE)
         if numbered and following.has(words.ORDINAL):
             chunk.extend(following.of(words.BONE))
+        if _shares_shaft(chunk, following):
+            chunk.extend(following.of(words.PART)[:1])
     return chunks
+
+
+def _shares_shaft(chunk: Chunk, following: Chunk) -> bool:
+    """Whether "radial and ulnar shafts" are spoken of."""
+    return (
+        following.joined == "and"
+        and len(following.items) > 1
+        and following.items[1].kind == words.PART
+        and following.items[1].value == "shaft"
+        and chunk.items[-1].kind == following.items[0].kind == words.BONE
+        and not chunk.has(words.PART)
+    )
 
 
 _LEADING = frozenset(

@@ -42,7 +42,12 @@ def lowered(text: str) -> str:
     low = text.lower()
     if len(low) != len(text):
         low = "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
-    return low.replace("\r", "\n").replace("\u00a0", " ").replace("\u2019", "'")
+    low = low.replace("\r", "\n").replace("\u00a0", " ").replace("\u2019", "'")
+    # What a program wrote, or is to read, is no sentence.
+    return _BRACES.sub(lambda found: ".".ljust(len(found[0])), low) if "{" in low else low
+
+
+_BRACES = re.compile(r"\{[^\n]*\}|\{")
 
 
 def sections(low: str) -> list[Section]:
@@ -115,7 +120,7 @@ class Tokens(NamedTuple):
 # places between tokens are blanks, and most letters are of ASCII.
 _TOKEN = re.compile(
     r"(?! )(?:"
-    r"w/(?:o\b)?|(?:[a-z]+[^\W\d_]*|[^\W\d_]+)(?:'[a-z]+)?"
+    r"23[ru]?-?[em]/\d(?:\.\d)?|w/(?:o\b)?|(?:[a-z]+[^\W\d_]*|[^\W\d_]+)(?:'[a-z]+)?"
     r"|[#?%\u00b0.;:,()\[\]/\u2013\u2014+&!~<>=-]|\n\s*"
     r"|\d+(?:/\d+(?:/\d+)?|(?:st|nd|rd|th)\b|\.\d+)?)"
 )
@@ -132,7 +137,7 @@ def sentences(low: str, start: int, end: int) -> list[Tokens]:
     line_start = start
     for match in _TOKEN.finditer(low, start, end):
         word = match[0]
-        if word[0] not in _BREAKS:
+        if word[0] not in _BREAKS and not (word == "period" and _is_dictated(words)):
             words.append(word)
             places.append(match.span())
             continue
@@ -148,6 +153,14 @@ def sentences(low: str, start: int, end: int) -> list[Tokens]:
     if words:
         found.append(now)
     return found
+
+
+def _is_dictated(words: Sequence[str]) -> bool:
+    """Whether a word that is also a mark was meant as the mark."""
+    return bool(words) and words[-1] not in _BEFORE_PERIOD
+
+
+_BEFORE_PERIOD = frozenset(["a", "the", "this", "that", "interval", "healing", "time", "for", "of"])
 
 
 def _goes_on(low: str, now: Tokens, position: int, end: int) -> bool:
@@ -172,7 +185,7 @@ def _line_breaks(low: str, line_start: int, line_end: re.Match[str], words: Sequ
     if line_end[0].count("\n") > 1:
         return True
     line = low[line_start : line_end.start()].rstrip()
-    if not line or line[-1] in ".:;!":
+    if not line or line[-1] in ".:;!#>]":
         return True
     if _LIST_MARK.match(low, line_end.end()):
         return True
