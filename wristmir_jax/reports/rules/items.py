@@ -141,9 +141,18 @@ def reported(items: list[Item]) -> list[Item]:
         if item.kind == words.UNREPORTED:
             return [] if item.words[0] in ORDERS else kept
         if item.kind == words.ADVICE:
+            if _is_condition(item, items):
+                continue
             return kept
         kept.append(item)
     return kept
+
+
+def _is_condition(advice: Item, items: list[Item]) -> bool:
+    """Whether "if there is pain" only says when a fracture "cannot be excluded"."""
+    return advice.words[0] == "if" and any(
+        item.kind == words.HEDGE and "exclude" in item.words for item in items
+    )
 
 
 ORDERS = words.word_list("orders")

@@ -107,7 +107,7 @@ def _salter_harris() -> Iterator[tuple[str, Concept]]:
             for name, between, noun in itertools.product(
                 names, ("", "type ", "grade ", "class "), ("", " fracture", " injury")
             ):
-                if sure or between:
+                if sure or between or noun:
                     yield f"{name} {between}{number}{noun}", concept
             yield f"type {number} of salter and harris", concept
             if sure:

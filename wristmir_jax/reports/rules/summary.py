@@ -253,7 +253,9 @@ def _is_deformed(statement: Statement) -> bool:
     """Whether a bone is called displaced or angulated, which only a fracture does."""
     found = statement.details
     displaced = found.get("displacement", "none") != "none" and not any(
-        item.kind in (words.SUBJECT, words.NORMAL) for item in statement.items
+        # The head of the ulna is displaced where the joint is torn.
+        item.kind in (words.SUBJECT, words.NORMAL) or "head" in item.words
+        for item in statement.items
     )
     return displaced or "angulation_degrees" in found
 

@@ -18,13 +18,13 @@ _TITLES = {
 # Titles stand at the beginning of a text and behind these; they are looked for nowhere else.
 _BEFORE_TITLE = re.compile(r"[\n.;!?)]")
 _TITLE = re.compile(
-    r"[ \t*>#_\-]*("
+    r"[ \t*>#_\-\[]*("
     + "|".join(sorted(map(re.escape, _TITLES), key=len, reverse=True))
     + r"|addendum[^:\n]{0,40})"
     # A number, a date, or a remark in parentheses.
     + r"(?:\s*\#?\s*\d{1,2})?[ \t]*"
     + r"(?:\([^)\n]{0,60}\)|(?:dated|of|from|by)?[ \t]*[\d/.\-]{4,12})?"
-    + r"[ \t*_]*(?::|\s-\s|\s\u2013\s|(?=\n)|$)"
+    + r"[ \t*_]*(?::|\]|\s-\s|\s\u2013\s|(?=\n)|$)"
 )
 
 
@@ -156,7 +156,7 @@ def sentences(low: str, start: int, end: int) -> list[Tokens]:
 
 
 def _is_dictated(words: Sequence[str]) -> bool:
-    """Whether a word that is also a mark was meant as the mark."""
+    """Whether "period" was meant as the mark."""
     return bool(words) and words[-1] not in _BEFORE_PERIOD
 
 
