@@ -90,6 +90,9 @@ def chunks_of(items: Sequence[Item]) -> list[Chunk]:
             continue
         now = chunks[-1]
         if item.kind not in _CUTTING:
+            if item.kind in _TURNING and _turns(items, position, now):
+                now = Chunk("but", strong=True)
+                chunks.append(now)
             now.add(item)
         elif item.kind != words.MARK:
             if item.kind == words.EXCEPT or not _is_parenthetical(items, position):
@@ -97,13 +100,35 @@ def chunks_of(items: Sequence[Item]) -> list[Chunk]:
         elif item.value == "to":
             now.add(item)
         elif item.value == ":":
-            if now.has_any(_TITLED):
+            if now.has_any(_TITLED) and not _is_heading(now):
                 chunks.append(Chunk("but", strong=True))
         elif item.value in ("and", "or") and _joins_numbers(items, position):
             now.add(dataclasses.replace(item, value="to"))
         elif item.value != "as":
             _cut(chunks, item.value)
     return _with_shared_bones([chunk for chunk in chunks if chunk.items])
+
+
+_TURNING = frozenset({words.NEGATION, words.NORMAL})
+
+
+def _turns(items: Sequence[Item], position: int, chunk: Chunk) -> bool:
+    """Whether a fracture is told of one bone, and from here on that another has none: "fracture of
+    the radius without ulnar fracture", "fracture of the ulna sparing its styloid"."""
+    if not (chunk.has(words.FRACTURE) and chunk.has(words.BONE)) or chunk.has(words.NEGATION):
+        return False
+    if items[position].kind == words.NORMAL:
+        return items[position].words == ("sparing",)
+    if items[position].words != ("without",):
+        return False
+    following = items[position + 1 : position + 6]
+    kinds = [item.kind for item in itertools.takewhile(lambda i: i.kind != words.MARK, following)]
+    return words.BONE in kinds and words.FRACTURE in kinds
+
+
+def _is_heading(chunk: Chunk) -> bool:
+    """Whether a chunk is nothing but "fractures", as before a list."""
+    return len(chunk.items) == 1 and chunk.has(words.FRACTURE)
 
 
 def _parentheses_of_measures(items: Sequence[Item]) -> set[int]:
