@@ -42,12 +42,19 @@ def items_of(tokens: Tokens) -> list[Item]:
             spoken = (word,)
             if end > position + 1:
                 spoken, stop = tuple(spelled[position:end]), places[end - 1][1]
+            if kind == words.FRACTURE and found and _denies(found[-1]):
+                found[-1].kind, found[-1].value = words.NEGATION, ""
             found.append(Item(kind, value, spoken, start, stop))
             if kind == words.BOTH_SIDES and spoken[-1] in ("radius", "ulna"):
                 _name_both(found, spoken)
         elif word[0].isdigit():
             found.append(Item(words.NUMBER, word, (word,), start, stop))
     return found
+
+
+def _denies(item: Item) -> bool:
+    """Whether "no displaced" stands there: before a fracture it denies that, else it describes."""
+    return item.kind == words.DISPLACEMENT and item.words[0] in ("no", "without")
 
 
 def _longest(node: Node, spelled: list[str], position: int) -> tuple[Concept | None, int]:

@@ -67,7 +67,7 @@ class RulesMiner:
             return Rejection(report.exam_id, UNSUPPORTED_LANGUAGE)
         sentences = _sentences(low)
         sides = _sides(sentences, report.laterality)
-        if len(sides) == 2 and _inseparable(sentences):
+        if (len(sides) == 2 and _inseparable(sentences)) or _of_one_of_two(sentences):
             return Rejection(report.exam_id, INSEPARABLE_SIDES)
         wrist = _shows_wrist(sentences)
         follow_up = _is_follow_up(sentences)
@@ -163,7 +163,10 @@ def _tells_of_both(spoken: Sequence[str]) -> bool:
         return False
     last = max((place for place, word in enumerate(spoken) if word == ":"), default=-1)
     told = spoken[last + 1 :]
-    return "fractures" in told and ("both" in told or "bilateral" in told)
+    return "fractures" in told and not _OF_BOTH.isdisjoint(told)
+
+
+_OF_BOTH = frozenset({"both", "bilateral", "bilaterally"})
 
 
 def _set_comparisons_aside(sentences: Sequence[Sentence]) -> None:
@@ -189,6 +192,10 @@ def _sided(sentence: Sentence, side: str) -> tuple[list[Sentence], str]:
         sentence: without a side.
         side: that it stands under.
     """
+    if words.SIDE in sentence.concepts and words.PAST in sentence.concepts:
+        kept = _without_reference(sentence.items, side)
+        if len(kept) < len(sentence.items):
+            sentence = dataclasses.replace(sentence, items=kept)
     items, concepts = sentence.items, sentence.concepts
     own = sentence.sides if words.SIDE in concepts else set()
     sentence.own = bool(own)
@@ -218,6 +225,30 @@ def _sided(sentence: Sentence, side: str) -> tuple[list[Sentence], str]:
     return [sentence], side
 
 
+def _without_reference(items: list[Item], side: str) -> list[Item]:
+    """Without "compared with the (normal) other side": it tells no side, and nothing of it.
+
+    Args:
+        items: of a sentence.
+        side: that it stands under.
+    """
+    for position, item in enumerate(items):
+        if item.kind != words.PAST or "compare" not in item.words:
+            continue
+        near = items[position + 1 : position + 4]
+        place = next((p for p, i in enumerate(near) if i.kind == words.SIDE), None)
+        if place is None:
+            continue
+        others = {i.value for i in items if i.kind == words.SIDE} - {near[place].value}
+        told = near[place].value == "other" or others or side not in ("", near[place].value)
+        if told or any(i.kind == words.NORMAL for i in near[:place]):
+            end = position + 2 + place
+            while end < len(items) and items[end].value == "wrist":
+                end += 1
+            return [*items[:position], *items[end:]]
+    return items
+
+
 def _title_of_both(items: Sequence[Item]) -> int:
     """Where a title such as "both wrists:" ends, or 0."""
     for position, item in enumerate(items):
@@ -226,6 +257,9 @@ def _title_of_both(items: Sequence[Item]) -> int:
         if item.kind in (words.FRACTURE, words.NORMAL, words.ABNORMALITY):
             return 0
     return 0
+
+
+_PREDICATES = frozenset({words.FRACTURE, words.NORMAL, words.ABNORMALITY})
 
 
 def _by_side(sentence: Sentence) -> list[Sentence]:
@@ -245,8 +279,14 @@ def _by_side(sentence: Sentence) -> list[Sentence]:
         side = sides[0] if sides else side
         if any(item.kind == words.COMPARISON_VIEW for item in now):
             side = "compared"
+        joined = False
         while now and now[0].kind == words.MARK:
-            now.pop(0)
+            joined |= now.pop(0).value == "and"
+        if joined and pieces and _PREDICATES.isdisjoint(i.kind for i in now):
+            # "Fractures of the left radius and the right ulna": one word is said of both.
+            told = [i for i in pieces[-1].items if i.kind in _PREDICATES]
+            bone = any(i.kind == words.BONE for i in now)
+            now = [*(told if bone and len(told) == 1 else []), *now]
         if now:
             pieces.append(dataclasses.replace(sentence, items=now, side=side))
     return pieces
@@ -328,9 +368,15 @@ def _sides(sentences: Sequence[Sentence], known: str) -> list[str]:
 def _is_two_sided(sentences: Sequence[Sentence], stated: list[str], titled: list[str]) -> bool:
     """Whether both wrists were examined: they are named, or findings of each are."""
     both = any(
-        words.BOTH_SIDES in s.concepts and s.kind != texts.IGNORED and s.side != "compared"
+        words.BOTH_SIDES in s.concepts
+        and words.COMPARISON_VIEW not in s.concepts
+        and s.kind != texts.IGNORED
+        and s.side != "compared"
         for s in sentences
     )
+    compared = {side for s in sentences if s.side == "compared" for side in s.sides}
+    if len(set(stated)) == 1 and compared and compared.isdisjoint(stated):
+        return False
     if len(set(stated)) == 2:
         # One side in the title, two in the findings: a slip of the tongue.
         return both or len(set(titled)) != 1
@@ -381,6 +427,23 @@ def _inseparable(sentences: Sequence[Sentence]) -> bool:
             else:
                 unsided.append(regions)
     return any(not (regions <= sided if regions else sided) for regions in unsided)
+
+
+def _of_one_of_two(sentences: Sequence[Sentence]) -> bool:
+    """Whether two wrists are told apart, but not by their sides: "the other wrist"."""
+    if any(side in _OTHER_SIDE for sentence in sentences for side in sentence.sides):
+        return False
+    for sentence in sentences:
+        if sentence.kind < texts.BODY:
+            continue
+        for item in sentence.items:
+            if item.kind == words.UNSIDED and item.words[:2] == ("one", "of"):
+                return True
+        if "other" in sentence.sides and any(
+            statement.status in DETAILED_STATUSES for statement in sentence.statements
+        ):
+            return True
+    return False
 
 
 _WRIST_BONES = frozenset({"radius", "ulna", "styloid", "distal both", "wrist", "both", "forearm"})

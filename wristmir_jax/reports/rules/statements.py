@@ -352,6 +352,9 @@ class _Reader:
             self._deny_too(chunk)
             if chunk.has(words.NEGATION):
                 self._denied = True
+            if any("dislocation" in item.words for item in chunk.of(words.SUBJECT)):
+                # What is dislocated is not broken for that.
+                return
             if bones:
                 self._take_bones(chunk, bones, following)
             else:
