@@ -171,13 +171,7 @@ _OF_BOTH = frozenset({"both", "bilateral", "bilaterally"})
 
 def _set_comparisons_aside(sentences: Sequence[Sentence]) -> None:
     """What is said elsewhere of a side that was taken for comparison is not of the exam either."""
-    taken = {
-        side
-        for sentence in sentences
-        if sentence.side == "compared"
-        for side in sentence.sides
-        if side in _OTHER_SIDE
-    }
+    taken = _compared(sentences)
     if len(taken) != 1:
         return
     for sentence in sentences:
@@ -192,8 +186,8 @@ def _sided(sentence: Sentence, side: str) -> tuple[list[Sentence], str]:
         sentence: without a side.
         side: that it stands under.
     """
-    if words.SIDE in sentence.concepts and words.PAST in sentence.concepts:
-        kept = _without_reference(sentence.items, side)
+    if words.SIDE in sentence.concepts and not _REFERRING.isdisjoint(sentence.concepts):
+        kept = _without_reference(_without_aside(sentence.items), side)
         if len(kept) < len(sentence.items):
             sentence = dataclasses.replace(sentence, items=kept)
     items, concepts = sentence.items, sentence.concepts
@@ -225,6 +219,25 @@ def _sided(sentence: Sentence, side: str) -> tuple[list[Sentence], str]:
     return [sentence], side
 
 
+# What a sentence must speak of to set another side beside its own.
+_REFERRING = frozenset({words.PAST, words.COMPARISON_VIEW})
+
+
+def _without_aside(items: list[Item]) -> list[Item]:
+    """Without a remark in parentheses on views for comparison: "(right side for comparison)"."""
+    opened = None
+    for position, item in enumerate(items):
+        if item.kind != words.MARK:
+            continue
+        if item.value == "(":
+            opened = position
+        elif item.value == ")" and opened is not None:
+            if any(i.kind == words.COMPARISON_VIEW for i in items[opened:position]):
+                return [*items[:opened], *items[position + 1 :]]
+            opened = None
+    return items
+
+
 def _without_reference(items: list[Item], side: str) -> list[Item]:
     """Without "compared with the (normal) other side": it tells no side, and nothing of it.
 
@@ -243,8 +256,10 @@ def _without_reference(items: list[Item], side: str) -> list[Item]:
         told = near[place].value == "other" or others or side not in ("", near[place].value)
         if told or any(i.kind == words.NORMAL for i in near[:place]):
             end = position + 2 + place
-            while end < len(items) and items[end].value == "wrist":
+            while end < len(items) and items[end].value in ("wrist", ","):
                 end += 1
+            # "Which is normal."
+            end += end < len(items) and items[end].kind == words.NORMAL
             return [*items[:position], *items[end:]]
     return items
 
@@ -359,10 +374,19 @@ def _sides(sentences: Sequence[Sentence], known: str) -> list[str]:
         return ["left", "right"]
     told = [s.side for s in sentences if s.kind == texts.IGNORED and s.side in _OTHER_SIDE]
     named = [s.side for s in sided]
-    for pool in (stated, named, titled, [known] if known != "unknown" else [], told):
+    compared = {_OTHER_SIDE[side] for side in _compared(sentences)}
+    beside = list(compared) if len(compared) == 1 else []
+    for pool in (stated, named, titled, [known] if known != "unknown" else [], told, beside):
         if pool:
             return [max(set(pool), key=pool.count)]
     return [""]
+
+
+def _compared(sentences: Sequence[Sentence]) -> set[str]:
+    """Sides that were taken for comparison."""
+    return {
+        side for s in sentences if s.side == "compared" for side in s.sides if side in _OTHER_SIDE
+    }
 
 
 def _is_two_sided(sentences: Sequence[Sentence], stated: list[str], titled: list[str]) -> bool:
@@ -370,11 +394,12 @@ def _is_two_sided(sentences: Sequence[Sentence], stated: list[str], titled: list
     both = any(
         words.BOTH_SIDES in s.concepts
         and words.COMPARISON_VIEW not in s.concepts
+        and any(item.kind == words.BOTH_SIDES for item in s.kept)
         and s.kind != texts.IGNORED
         and s.side != "compared"
         for s in sentences
     )
-    compared = {side for s in sentences if s.side == "compared" for side in s.sides}
+    compared = _compared(sentences)
     if len(set(stated)) == 1 and compared and compared.isdisjoint(stated):
         return False
     if len(set(stated)) == 2:

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
+from wristmir_jax.reports.findings import DETAILED_STATUSES
 from wristmir_jax.reports.rules import lexicon as words
 from wristmir_jax.reports.rules.details import DETAILED_KINDS, details_of
 from wristmir_jax.reports.rules.items import Item
@@ -268,6 +269,13 @@ def _apart(items: list[Item], a: Item, b: Item) -> bool:
     return items.index(b) - items.index(a) > 1
 
 
+# A suspicion that is called so is none any more.
+_REFUTING = frozenset({"confirmed", "supported", "ruled"})
+_TAKING_BACK = frozenset(
+    {words.NEGATION, words.ABSENT, words.BONE, words.PART, words.SIDE, words.WORD}
+)
+
+
 class _Reader:
     """Statements of a sentence, chunk by chunk."""
 
@@ -355,7 +363,9 @@ class _Reader:
             if any("dislocation" in item.words for item in chunk.of(words.SUBJECT)):
                 # What is dislocated is not broken for that.
                 return
-            if bones:
+            if self._takes_back(chunk, bones):
+                self._add("no_fracture", bones, chunk)
+            elif bones:
                 self._take_bones(chunk, bones, following)
             else:
                 self._take_details(chunk)
@@ -370,6 +380,16 @@ class _Reader:
         if not bones and not self._pending and self._goes_on(chunk, predicate):
             return
         self._state(chunk, bones, predicate)
+
+    def _takes_back(self, chunk: Chunk, bones: list[str]) -> bool:
+        """Whether what was just said of one bone is denied of another: "not the radius"."""
+        return (
+            bool(bones)
+            and bool(self.statements)
+            and self.statements[-1].status in DETAILED_STATUSES
+            and chunk.has_any((words.NEGATION, words.ABSENT))
+            and all(item.kind in _TAKING_BACK for item in chunk.items)
+        )
 
     def _deny_too(self, chunk: Chunk) -> None:
         """A list that is denied is denied to its end."""
@@ -494,7 +514,10 @@ class _Reader:
         if not denials and self._denied and not chunk.strong:
             inherits = chunk.joined == "or" or (chunk.joined == "," and not bones)
             denied = denied or inherits
-        refuted = absent and chunk.has(words.PAST)
+        refuted = absent and (
+            chunk.has(words.PAST)
+            or any(not _REFUTING.isdisjoint(item.words) for item in chunk.of(words.ABSENT))
+        )
         if hedged and not refuted:
             self._denied = False
             return "uncertain"
