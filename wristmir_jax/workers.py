@@ -12,7 +12,6 @@ from typing import TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_CHUNK = 8
 _CHUNKS_A_WORKER = 4
 
 
@@ -24,7 +23,10 @@ def available_cores() -> int:
 
 
 def ordered_map(
-    function: Callable[[Item], Result], items: Iterable[Item], num_workers: int
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    num_workers: int,
+    chunk_size: int = 8,
 ) -> Iterator[Result]:
     """`map(function, items)` on worker processes; results come in the order of the items.
 
@@ -36,6 +38,7 @@ def ordered_map(
         function: of one item; exceptions pass to the caller.
         items: read as they are needed; at most a few chunks a worker are in memory.
         num_workers: below 2, this process does the work itself.
+        chunk_size: items that a worker is given at a time.
     """
     if num_workers < 2:
         yield from map(function, items)
@@ -45,7 +48,7 @@ def ordered_map(
     )
     pending: collections.deque[concurrent.futures.Future[list[Result]]] = collections.deque()
     try:
-        for chunk in _chunks(items):
+        for chunk in _chunks(items, chunk_size):
             pending.append(pool.submit(_apply, function, chunk))
             if len(pending) >= num_workers * _CHUNKS_A_WORKER:
                 yield from pending.popleft().result()
@@ -59,11 +62,11 @@ def _apply(function: Callable[[Item], Result], items: list[Item]) -> list[Result
     return [function(item) for item in items]
 
 
-def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
+def _chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     chunk: list[Item] = []
     for item in items:
         chunk.append(item)
-        if len(chunk) == _CHUNK:
+        if len(chunk) == size:
             yield chunk
             chunk = []
     if chunk:

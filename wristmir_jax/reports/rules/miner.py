@@ -47,7 +47,7 @@ def in_batches(
     batches: Iterator[list[Report]], num_workers: int
 ) -> Iterator[list[tuple[Report, list[Mined] | Rejection]]]:
     """Mine batches on worker processes."""
-    yield from ordered_map(_mine_batch, batches, num_workers)
+    yield from ordered_map(_mine_batch, batches, num_workers, chunk_size=1)
 
 
 def _mine_batch(batch: list[Report]) -> list[tuple[Report, list[Mined] | Rejection]]:
