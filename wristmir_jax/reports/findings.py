@@ -125,7 +125,7 @@ class Findings(BaseModel):
     @field_validator("regions")
     @classmethod
     def _every_region(cls, regions: dict[str, RegionFindings]) -> dict[str, RegionFindings]:
-        unknown = set(regions) - set(REGION_NAMES)
+        unknown = regions.keys() - REGION_NAMES
         if unknown:
             raise ValueError(f"unknown regions {sorted(unknown)}: expected {list(REGION_NAMES)}")
         return {name: regions.get(name, _NOT_MENTIONED) for name in REGION_NAMES}

@@ -37,11 +37,12 @@ def details_of(items: Sequence[Item]) -> dict[str, Any]:
 def _type(items: Sequence[Item], kinds: Set[str]) -> str | None:
     types = [item.value for item in items if item.kind == words.FRACTURE and item.value]
     other: set[str] = set()
-    for position, item in enumerate(items):
-        if item.kind == words.TYPE and not _of_healing(items, position):
-            other.add(item.value)
-        if _is_off_ended(item):
-            other.add("complete")
+    if words.TYPE in kinds or words.DISPLACEMENT in kinds:
+        for position, item in enumerate(items):
+            if item.kind == words.TYPE and not _of_healing(items, position):
+                other.add(item.value)
+            if _is_off_ended(item):
+                other.add("complete")
     graded = [name for name in types if name.startswith("salter_harris") and name[-1].isdigit()]
     if not graded and "salter_harris_unspecified" in types:
         graded = [item.value for item in items if item.kind == words.SALTER_GRADE]

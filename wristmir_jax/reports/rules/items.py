@@ -36,10 +36,10 @@ def items_of(tokens: Tokens) -> list[Item]:
             concept, end = _longest(node, spelled, position)
         else:
             concept = node.concept
-        start, stop = places[position]
         if concept is not None:
             kind, value = concept
             spoken = (word,)
+            start, stop = places[position]
             if end > position + 1:
                 spoken, stop = tuple(spelled[position:end]), places[end - 1][1]
             if kind == words.FRACTURE and found and _denies(found[-1]):
@@ -48,7 +48,7 @@ def items_of(tokens: Tokens) -> list[Item]:
             if kind == words.BOTH_SIDES and spoken[-1] in ("radius", "ulna"):
                 _name_both(found, spoken)
         elif word[0].isdigit():
-            found.append(Item(words.NUMBER, word, (word,), start, stop))
+            found.append(Item(words.NUMBER, word, (word,), *places[position]))
     return found
 
 

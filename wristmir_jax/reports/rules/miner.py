@@ -364,16 +364,16 @@ def _sides(sentences: Sequence[Sentence], known: str) -> list[str]:
     corrected = _corrected_side(sentences)
     if corrected:
         return [corrected]
-    read = [s for s in sentences if s.kind >= texts.BODY]
-    here = [s for s in read if s.part != "elsewhere"]
-    read = here if any(s.side for s in here) else read
-    sided = [s for s in read if s.side in _OTHER_SIDE]
-    stated = [s.side for s in sided if not s.concepts.isdisjoint(_TELLING)]
-    titled = [s.side for s in sentences if s.kind == texts.HEADER and s.side in _OTHER_SIDE]
+    sided = [s for s in sentences if s.side in _OTHER_SIDE]
+    read = [s for s in sided if s.kind >= texts.BODY]
+    if any(s.side and s.kind >= texts.BODY and s.part != "elsewhere" for s in sentences):
+        read = [s for s in read if s.part != "elsewhere"]
+    stated = [s.side for s in read if not s.concepts.isdisjoint(_TELLING)]
+    titled = [s.side for s in sided if s.kind == texts.HEADER]
     if _is_two_sided(sentences, stated, titled):
         return ["left", "right"]
-    told = [s.side for s in sentences if s.kind == texts.IGNORED and s.side in _OTHER_SIDE]
-    named = [s.side for s in sided]
+    told = [s.side for s in sided if s.kind == texts.IGNORED]
+    named = [s.side for s in read]
     compared = {_OTHER_SIDE[side] for side in _compared(sentences)}
     beside = list(compared) if len(compared) == 1 else []
     for pool in (stated, named, titled, [known] if known != "unknown" else [], told, beside):
@@ -474,20 +474,28 @@ def _of_one_of_two(sentences: Sequence[Sentence]) -> bool:
 _WRIST_BONES = frozenset({"radius", "ulna", "styloid", "distal both", "wrist", "both", "forearm"})
 
 
+_OF_WRIST = frozenset({"wrist", "forearm", "distal both"})
+
+
+def _shown(sentences: Sequence[Sentence]) -> tuple[set[str], set[str]]:
+    """Bones, and parts of the body, that sentences are about."""
+    boned = [s for s in sentences if words.BONE in s.concepts]
+    bones = {item.value for s in boned for item in s.items if item.kind == words.BONE}
+    return bones, {s.part for s in sentences}
+
+
 def _shows_wrist(sentences: Sequence[Sentence]) -> bool:
     """Whether a wrist was examined."""
-    heads = [s for s in sentences if s.kind <= texts.HEADER and s.kind != texts.IGNORED]
-    for group in (heads, sentences):
-        bones = {item.value for s in group for item in s.items if item.kind == words.BONE}
-        if bones & {"wrist", "forearm", "distal both"}:
-            return True
-        parts = {s.part for s in group}
-        if "wrist" in parts:
-            return True
-        if "elsewhere" in parts and group is heads:
-            return False
-    other = any(s.part == "elsewhere" for s in sentences)
-    bones = {item.value for s in sentences for item in s.items if item.kind == words.BONE}
+    heads = [s for s in sentences if s.kind == texts.HEADER]
+    bones, parts = _shown(heads)
+    if bones & _OF_WRIST or "wrist" in parts:
+        return True
+    if "elsewhere" in parts:
+        return False
+    bones, parts = _shown(sentences)
+    if bones & _OF_WRIST or "wrist" in parts:
+        return True
+    other = "elsewhere" in parts
     named = {word for s in sentences for item in s.items for word in item.words}
     if other or named & _ELSEWHERE_BONES:
         return "styloid" in named and not other

@@ -1,8 +1,8 @@
 """What the sentences of a report assert, deny and suspect, bone by bone."""
 
 import dataclasses
-import functools
 import itertools
+import operator
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
@@ -44,7 +44,7 @@ class Chunk:
         return [item for item in self.items if item.kind == kind] if kind in self.kinds else []
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(slots=True)
 class Statement:
     """One predicate about some bones.
 
@@ -68,11 +68,14 @@ class Statement:
     others: bool = False
     kind: int = 0
     part: str = ""
+    _details: dict[str, Any] | None = dataclasses.field(default=None, init=False)
 
-    @functools.cached_property
+    @property
     def details(self) -> dict[str, Any]:
         """Fields of `RegionFindings` that it names; to be asked once its sentence has been read."""
-        return details_of(self.items)
+        if self._details is None:
+            self._details = details_of(self.items)
+        return self._details
 
     @property
     def types(self) -> list[str]:
@@ -274,6 +277,7 @@ _REFUTING = frozenset({"confirmed", "supported", "ruled"})
 _TAKING_BACK = frozenset(
     {words.NEGATION, words.ABSENT, words.BONE, words.PART, words.SIDE, words.WORD}
 )
+_START, _END = operator.attrgetter("start"), operator.attrgetter("end")
 
 
 class _Reader:
@@ -347,8 +351,8 @@ class _Reader:
             status,
             list(bones),
             list(chunk.items),
-            min([item.start for item in spans]),
-            max([item.end for item in spans]),
+            min(map(_START, spans)),
+            max(map(_END, spans)),
             kind=self._kind,
         )
         self.statements.append(statement)

@@ -1,7 +1,6 @@
 """The findings of a report from its statements."""
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,6 +43,9 @@ class Sentence:
     part: str = ""
     own: bool = False
 
+    # Made when first asked for; a cached property takes a lock, which costs as much.
+    _statements: list[Statement] | None = dataclasses.field(default=None, init=False)
+
     def __post_init__(self) -> None:
         # Kinds of its items: all that most questions are about.
         self.concepts = {item.kind for item in self.items}
@@ -58,12 +60,14 @@ class Sentence:
         """Its items without what the writer was told, asks for, or advises."""
         return self.items if self.concepts.isdisjoint(UNTOLD) else reported(self.items)
 
-    @functools.cached_property
+    @property
     def statements(self) -> list[Statement]:
         """That it makes of a wrist, which those of headers and histories do not."""
         if self.kind < texts.BODY or self.concepts.isdisjoint(STATED):
             return []
-        return statements_of(self.kept, self.kind)
+        if self._statements is None:
+            self._statements = statements_of(self.kept, self.kind)
+        return self._statements
 
 
 def mentions(statement: Statement) -> tuple[list[str], list[str]]:

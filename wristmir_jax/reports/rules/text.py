@@ -15,8 +15,14 @@ _TITLES = {
     for kind, titles in lexicon.tables()["titles"].items()
     for title in titles
 }
-# Titles stand at the beginning of a text and behind these; they are looked for nowhere else.
-_BEFORE_TITLE = re.compile(r"[\n.;!?)]")
+# Titles stand at the beginning of a text and behind these; they are looked for nowhere else, and
+# only where two letters promise one.
+_BEFORE_TITLE = re.compile(
+    r"[\n.;!?)](?=[ \t*>#_\-]*(?:"
+    + "|".join(sorted({re.escape(title[:2]) for title in (*_TITLES, "addendum")}))
+    + "))"
+)
+_TITLE = re.compile(r"[\n.;!?)]")
 _TITLE = re.compile(
     r"[ \t*>#_\-\[]*("
     + "|".join(sorted(map(re.escape, _TITLES), key=len, reverse=True))
