@@ -84,23 +84,23 @@ def _name_both(found: list[Item], spoken: tuple[str, ...]) -> None:
     found.append(Item(words.BONE, spoken[-1], spoken[1:], start, end))
 
 
-def _spelled(tokens: Tokens) -> Tokens:
+def _spelled(tokens: Tokens) -> tuple[list[str], list[tuple[int, int]]]:
     """Words as phrases are written, each with the place of the token that it comes from."""
     forms = words.known_forms()
     known = [forms[word] for word in tokens.words if word in forms]
     # So it is in most sentences.
     if len(known) == len(tokens.words):
-        return Tokens(known, tokens.places)
+        return known, tokens.places
     return _repaired(tokens)
 
 
-def _repaired(tokens: Tokens) -> Tokens:
+def _repaired(tokens: Tokens) -> tuple[list[str], list[tuple[int, int]]]:
     """Words as phrases are written: what was torn in two put together, hyphens left out."""
     forms = words.known_forms()
     spelled: list[str] = []
     places: list[tuple[int, int]] = []
     known, before = True, ""
-    for position, (word, place) in enumerate(zip(*tokens, strict=True)):
+    for position, (word, place) in enumerate(zip(tokens.words, tokens.places, strict=True)):
         if word == "-":
             if _between_numbers(tokens.words, position):
                 spelled.append("to")
@@ -120,7 +120,7 @@ def _repaired(tokens: Tokens) -> Tokens:
         before = word
         spelled += written
         places += [place] * len(written)
-    return Tokens(spelled, places)
+    return spelled, places
 
 
 def _is_torn(first: str, second: str) -> bool:

@@ -346,12 +346,13 @@ _PARTS = {
     **dict.fromkeys(["wrist", "wrists", "forearm"], "wrist"),
     "hand": "hand",
 }
+_TITLES = frozenset(_PARTS)
 
 
 def _part(spoken: Sequence[str], title: bool) -> str:
     """The part of the body that a sentence begins with as a title ("Elbow: ...")."""
     beginning = spoken[: 9 if title else 5]
-    if _PARTS.keys().isdisjoint(beginning):
+    if _TITLES.isdisjoint(beginning):
         return ""
     named = [_PARTS[word] for word in beginning if word in _PARTS]
     if "wrist" in named:

@@ -243,8 +243,8 @@ def bones_of(chunk: Chunk) -> list[str]:
     """Keys and names of the bones of a chunk."""
     if not chunk.has(words.BONE):
         return []
-    parts = {item.value for item in chunk.of(words.PART)}
-    shaft, distal = not parts.isdisjoint(("shaft", "proximal")), "distal" in parts
+    parts = [item.value for item in chunk.of(words.PART)]
+    shaft, distal = "shaft" in parts or "proximal" in parts, "distal" in parts
     named = chunk.of(words.BONE)
     found: list[str] = []
     for item in named:
@@ -278,6 +278,10 @@ _TAKING_BACK = frozenset(
     {words.NEGATION, words.ABSENT, words.BONE, words.PART, words.SIDE, words.WORD}
 )
 _START, _END = operator.attrgetter("start"), operator.attrgetter("end")
+
+
+def _names_shaft(bones: list[str]) -> bool:
+    return bool(bones) and any(bone.endswith(" shaft") for bone in bones)
 
 
 class _Reader:
@@ -425,10 +429,10 @@ class _Reader:
         pending = [bone for part in self._pending for bone in bones_of(part)]
         current = self._current
         after_shaft = current is not None and current.part == "shaft" and chunk.joined == "and"
-        shaft = after_shaft or any(bone.endswith(" shaft") for bone in pending)
+        shaft = after_shaft or _names_shaft(pending)
         if shaft and not chunk.has(words.PART) and "distal" not in _spoken(chunk):
             bones = [f"{b} shaft" if b in ("radius", "ulna") else b for b in bones]
-        if shaft_here := any(bone.endswith(" shaft") for bone in bones):
+        if shaft_here := _names_shaft(bones):
             pending = [f"{b} shaft" if b in ("radius", "ulna") else b for b in pending]
         if not bones and not pending and not shaft_here:
             bones = self._bones_before(chunk, predicate)
@@ -436,15 +440,15 @@ class _Reader:
         for part in self._pending:
             statement.items = part.items + statement.items
         self._pending = []
-        if any(bone.endswith("shaft") for bone in bones) and not pending:
+        if not pending and any(bone.endswith("shaft") for bone in bones):
             statement.part = "shaft"
         if predicate == "no_fracture":
             line = any("line" in item.words for item in chunk.of(words.FRACTURE))
             statement.restriction = "line" if line else _restriction(statement.items)
             if not statement.bones and (statement.types or chunk.has(words.PART)):
                 statement.restriction = "kind"
-        others = "others" in statement.bones or _others(statement.items)
-        statement.others = others and not chunk.excepted
+        if not chunk.excepted:
+            statement.others = "others" in statement.bones or _others(statement.items)
         self._current = statement
 
     def _bones_before(self, chunk: Chunk, predicate: str) -> list[str]:

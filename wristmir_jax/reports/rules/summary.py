@@ -107,20 +107,21 @@ class Summary:
 
     def add(self, statement: Statement) -> None:
         regions, names = mentions(statement)
-        positive = statement.status in DETAILED_STATUSES
         if statement.status == "details":
             self._add_details(statement, regions, names)
-            return
-        if positive:
+        elif statement.status in DETAILED_STATUSES:
             self._add_positive(statement, regions, names)
-            return
+        else:
+            self._add_denial(statement, regions, names)
+
+    def _add_denial(self, statement: Statement, regions: list[str], names: list[str]) -> None:
         for name in names:
             known = self._others.get(name)
             if known is not None and known.kind < statement.kind:
                 del self._others[name]
         for region in regions:
             self._explicit[region].append(statement)
-        whole = not statement.bones or bool(_WHOLE & set(statement.bones))
+        whole = not statement.bones or not _WHOLE.isdisjoint(statement.bones)
         if whole and not names and not regions:
             self._whole.append(statement)
 
@@ -129,7 +130,7 @@ class Summary:
             for name in names:
                 self._others.setdefault(name, statement)
         if not regions and not names:
-            if not statement.bones and statement.types and set(statement.types) & {"other"}:
+            if not statement.bones and "other" in statement.types:
                 regions = [RADIUS]
             elif statement.bones in ([], ["bones"], ["wrist"]) and (self._focus or self._topic):
                 regions = self._focus or self._topic
@@ -225,6 +226,8 @@ class Summary:
         """Details of a fracture; those of later sections replace the others."""
         fields: dict[str, Any] = {}
         for statement in sorted(self._details[region], key=lambda statement: statement.kind):
+            if not statement.details:
+                continue
             found = dict(statement.details)
             if found.get("displacement") == "unspecified" and fields.get("displacement"):
                 del found["displacement"]

@@ -1,7 +1,8 @@
 """Reports cut into sections, sentences and words, each with its place in the text."""
 
+import dataclasses
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from wristmir_jax.reports.rules import lexicon
@@ -114,7 +115,8 @@ def _without_run_ons(low: str, parts: list[Section], titled: bool) -> Iterator[S
             yield Section(BODY, gap.end(), part.end)
 
 
-class Tokens(NamedTuple):
+@dataclasses.dataclass(slots=True)
+class Tokens:
     """Words, numbers and marks of a sentence, and the place of each: characters [start, end) of
     the report."""
 
@@ -138,26 +140,29 @@ _BREAKS = frozenset("\n.;!")
 def sentences(low: str, start: int, end: int) -> list[Tokens]:
     """Tokens of the sentences between two places of a text in lower case."""
     found: list[Tokens] = []
-    now = Tokens([], [])
-    words, places = now
+    words: list[str] = []
+    places: list[tuple[int, int]] = []
     line_start = start
     for match in _TOKEN.finditer(low, start, end):
         word = match[0]
-        if word[0] not in _BREAKS and not (word == "period" and _is_dictated(words)):
+        if word[0] not in _BREAKS and (word != "period" or not _is_dictated(words)):
             words.append(word)
             places.append(match.span())
             continue
+        place, following = match.span()
         if word[0] == "\n":
-            ends = _line_breaks(low, line_start, match, words)
-            line_start = match.end()
-        else:
-            ends = word != "." or not _goes_on(low, now, match.end(), end)
-        if ends and words:
-            found.append(now)
-            now = Tokens([], [])
-            words, places = now
+            line = low[line_start:place]
+            line_start = following
+            if not words or _goes_on_behind(line, low, place, following, words[-1]):
+                continue
+        elif not words or (
+            word == "." and _abbreviates(low, words[-1], places[-1][0], following, end)
+        ):
+            continue
+        found.append(Tokens(words, places))
+        words, places = [], []
     if words:
-        found.append(now)
+        found.append(Tokens(words, places))
     return found
 
 
@@ -169,15 +174,19 @@ def _is_dictated(words: Sequence[str]) -> bool:
 _BEFORE_PERIOD = frozenset(["a", "the", "this", "that", "interval", "healing", "time", "for", "of"])
 
 
-def _goes_on(low: str, now: Tokens, position: int, end: int) -> bool:
-    """Whether a full stop ends an abbreviation or stands within a number or word."""
-    if not now.words:
-        return False
-    word = now.words[-1]
-    if position < end and not low[position].isspace():
+def _abbreviates(low: str, word: str, start: int, following: int, end: int) -> bool:
+    """Whether a full stop ends an abbreviation or stands within a number or word.
+
+    Args:
+        low: the text.
+        word: before the full stop.
+        start: of that word.
+        following: where the text goes on behind the full stop.
+        end: of the section.
+    """
+    if following < end and not low[following].isspace():
         # "fracture.Mild" is a slip of the hand, "a.p." is not.
         return len(word) <= 2
-    start, _ = now.places[-1]
     if word.isdigit() and start > 0 and low[start - 1] == "\n":
         return True  # A numbered line.
     return word in _ABBREVIATIONS
@@ -186,17 +195,23 @@ def _goes_on(low: str, now: Tokens, position: int, end: int) -> bool:
 _LIST_MARK = re.compile(r"[-*\u2022>]|\d{1,2}[.)]")
 
 
-def _line_breaks(low: str, line_start: int, line_end: re.Match[str], words: Sequence[str]) -> bool:
-    """Whether a sentence ends where a line does."""
-    if line_end[0].count("\n") > 1:
-        return True
-    line = low[line_start : line_end.start()].rstrip()
-    if not line or line[-1] in ".:;!#>]":
-        return True
-    if _LIST_MARK.match(low, line_end.end()):
-        return True
+def _goes_on_behind(line: str, low: str, end: int, following: int, word: str) -> bool:
+    """Whether a sentence goes on where a line ends.
+
+    Args:
+        line: that ends.
+        low: the text.
+        end: of the line.
+        following: where the next line begins.
+        word: the last of the line.
+    """
+    if low.count("\n", end, following) > 1:
+        return False
+    line = line.rstrip()
+    if not line or line[-1] in ".:;!#>]" or _LIST_MARK.match(low, following):
+        return False
     # A line that was wrapped is full; a short one was ended on purpose.
-    return not words or (len(line) < 45 and line[-1] not in ",(" and words[-1] not in _JOINING)
+    return len(line) >= 45 or line[-1] in ",(" or word in _JOINING
 
 
 _JOINING = lexicon.word_list("joining")
