@@ -114,17 +114,23 @@ class Findings(BaseModel):
     @field_validator("views")
     @classmethod
     def _views_in_order(cls, views: tuple[View, ...]) -> tuple[View, ...]:
+        if len(views) < 2:
+            return views
         return tuple(sorted(set(views), key=VIEWS.index))
 
     @field_validator("other_fractures")
     @classmethod
     def _plain_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if not names:
+            return names
         plain = {" ".join(name.translate(_NO_PUNCTUATION).lower().split()) for name in names}
         return tuple(sorted(plain - {""}))
 
     @field_validator("regions")
     @classmethod
     def _every_region(cls, regions: dict[str, RegionFindings]) -> dict[str, RegionFindings]:
+        if tuple(regions) == REGION_NAMES:
+            return regions
         unknown = regions.keys() - REGION_NAMES
         if unknown:
             raise ValueError(f"unknown regions {sorted(unknown)}: expected {list(REGION_NAMES)}")

@@ -373,8 +373,8 @@ def _sides(sentences: Sequence[Sentence], known: str) -> list[str]:
     titled = [s.side for s in sided if s.kind == texts.HEADER]
     if _is_two_sided(sentences, stated, titled):
         return ["left", "right"]
-    told = [s.side for s in sided if s.kind == texts.IGNORED]
     named = [s.side for s in read]
+    told = [s.side for s in sided if s.kind == texts.IGNORED]
     compared = {_OTHER_SIDE[side] for side in _compared(sentences)}
     beside = list(compared) if len(compared) == 1 else []
     for pool in (stated, named, titled, [known] if known != "unknown" else [], told, beside):

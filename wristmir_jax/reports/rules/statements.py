@@ -243,9 +243,9 @@ def bones_of(chunk: Chunk) -> list[str]:
     """Keys and names of the bones of a chunk."""
     if not chunk.has(words.BONE):
         return []
-    parts = [item.value for item in chunk.of(words.PART)]
+    parts = [item.value for item in chunk.items if item.kind == words.PART]
     shaft, distal = "shaft" in parts or "proximal" in parts, "distal" in parts
-    named = chunk.of(words.BONE)
+    named = [item for item in chunk.items if item.kind == words.BONE]
     found: list[str] = []
     for item in named:
         bone = item.value
@@ -261,7 +261,8 @@ def bones_of(chunk: Chunk) -> list[str]:
     if len(found) < len(named) and (name := other_name(chunk.items)):
         found.append(f"other:{name}")
     # "Fracture of the styloid process of the distal ulna" is of the styloid alone.
-    if "styloid" in found and "ulna" in found and len(chunk.of(words.FRACTURE)) < 2:
+    two = len(found) > 1 and "styloid" in found and "ulna" in found
+    if two and len(chunk.of(words.FRACTURE)) < 2:
         pair = [item for item in named if item.value in ("styloid", "ulna")]
         if all(not _apart(chunk.items, a, b) for a, b in itertools.pairwise(pair)):
             found.remove("ulna")

@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from wristmir_jax.reports.rules import lexicon
@@ -75,7 +75,7 @@ def _titles(low: str) -> list[re.Match[str]]:
     """Titles of sections with what belongs to them, one behind the other."""
     found: list[re.Match[str]] = []
     free = 0
-    for place in (0, *(before.end() for before in _BEFORE_TITLE.finditer(low))):
+    for place in (0, *map(re.Match.end, _BEFORE_TITLE.finditer(low))):
         title = _TITLE.match(low, place) if place >= free else None
         if title:
             found.append(title)
