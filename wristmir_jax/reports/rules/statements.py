@@ -135,8 +135,13 @@ def _is_heading(chunk: Chunk) -> bool:
     return len(chunk.items) == 1 and chunk.has(words.FRACTURE)
 
 
-def _parentheses_of_measures(items: Sequence[Item]) -> set[int]:
+_NOWHERE: frozenset[int] = frozenset()
+
+
+def _parentheses_of_measures(items: Sequence[Item]) -> Collection[int]:
     """Places of parentheses around nothing but a measure: "angulated (18-22 degrees)"."""
+    if "(" not in [item.value for item in items]:
+        return _NOWHERE
     found: set[int] = set()
     opened = None
     for position, item in enumerate(items):

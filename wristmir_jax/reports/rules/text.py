@@ -19,11 +19,10 @@ _TITLES = {
 # Titles stand at the beginning of a text and behind these; they are looked for nowhere else, and
 # only where two letters promise one.
 _BEFORE_TITLE = re.compile(
-    r"[\n.;!?)](?=[ \t*>#_\-]*(?:"
+    r"[\n.;!?)](?=[ \t*>#_\-\[]*(?:"
     + "|".join(sorted({re.escape(title[:2]) for title in (*_TITLES, "addendum")}))
     + "))"
 )
-_TITLE = re.compile(r"[\n.;!?)]")
 _TITLE = re.compile(
     r"[ \t*>#_\-\[]*("
     + "|".join(sorted(map(re.escape, _TITLES), key=len, reverse=True))
