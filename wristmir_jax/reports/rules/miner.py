@@ -39,7 +39,7 @@ def is_english(low: str) -> bool:
 
 
 # Of the rules, so that answers of others are not taken for theirs; raise it with every change.
-VERSION = 2
+VERSION = 3
 IDENTITY = f"rules {VERSION}"
 
 
@@ -150,11 +150,24 @@ def _sentences(low: str) -> list[Sentence]:
             if _is_order(sentence):
                 continue
             part = _part(tokens.words, not found or section.kind == texts.HEADER) or part
+            if part == "elsewhere" and any(i.value == "styloid" for i in items):
+                part = "wrist"
             sentence.part = part
             pieces, side = _sided(sentence, side)
             found.extend(pieces)
     _set_comparisons_aside(found)
     return found
+
+
+def _with_exception(sentence: Sentence, side: str) -> list[Sentence]:
+    """ "Both wrists are normal, except for ... on the right": what is said of both, and of one."""
+    items = sentence.items
+    place = next(p for p, item in enumerate(items) if item.kind == words.EXCEPT)
+    both = [item for item in items[:place] if item.kind != words.BOTH_SIDES]
+    return [
+        dataclasses.replace(sentence, items=both, side="", own=False),
+        dataclasses.replace(sentence, items=items[place + 1 :], side=side),
+    ]
 
 
 def _tells_of_both(spoken: Sequence[str]) -> bool:
@@ -202,6 +215,8 @@ def _sided(sentence: Sentence, side: str) -> tuple[list[Sentence], str]:
         sentence.side, side = "both", ""
     elif words.COMPARISON_VIEW in concepts:
         sentence.side = "compared"
+    elif own and words.BOTH_SIDES in concepts and words.EXCEPT in concepts:
+        return _with_exception(sentence, next(iter(own))), ""
     elif own:
         named = next(iter(own))
         if named != "other":

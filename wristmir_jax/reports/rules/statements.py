@@ -123,6 +123,8 @@ def _turns(items: Sequence[Item], position: int, chunk: Chunk) -> bool:
         return False
     if items[position].kind == words.NORMAL:
         return items[position].words == ("sparing",)
+    if items[position].words[0] == "there":
+        return True
     if items[position].words != ("without",):
         return False
     following = items[position + 1 : position + 6]
@@ -275,7 +277,11 @@ def bones_of(chunk: Chunk) -> list[str]:
 
 
 def _apart(items: list[Item], a: Item, b: Item) -> bool:
-    return items.index(b) - items.index(a) > 1
+    between = items[items.index(a) + 1 : items.index(b)]
+    # "Styloid fracture of the ulna."
+    return bool(between) and not (
+        a.value == "styloid" and len(between) == 1 and between[0].kind == words.FRACTURE
+    )
 
 
 # A suspicion that is called so is none any more.
@@ -489,6 +495,8 @@ class _Reader:
         healing = any(item.value != "acute" for item in chunk.of(words.HEALING))
         if healing and (bones or self._pending) and not chunk.has(words.NEGATION):
             return "uncertain" if chunk.has(words.HEDGE) else "fracture"
+        if bones and chunk.items[-1].words == ("equivocal",) and len(chunk.items) == 2:
+            return "uncertain"
         return None
 
     def _of_abnormalities(self, chunk: Chunk, bones: list[str]) -> str | None:
@@ -524,7 +532,11 @@ class _Reader:
         negative = chunk.has(words.NORMAL) and any(
             "negative" in item.words and item.end <= first.start for item in chunk.of(words.NORMAL)
         )
-        hedged = chunk.has(words.HEDGE)
+        # "No evidence of the questioned fracture" leaves nothing to suspect.
+        hedged = any(
+            not any(d.end <= item.start and item.end <= first.start for d in denials)
+            for item in chunk.of(words.HEDGE)
+        )
         if not denials and self._denied and not chunk.strong:
             inherits = chunk.joined == "or" or (chunk.joined == "," and not bones)
             denied = denied or inherits
