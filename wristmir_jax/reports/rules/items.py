@@ -87,11 +87,11 @@ def _name_both(found: list[Item], spoken: tuple[str, ...]) -> None:
 def _spelled(tokens: Tokens) -> tuple[list[str], list[tuple[int, int]]]:
     """Words as phrases are written, each with the place of the token that it comes from."""
     forms = words.known_forms()
-    known = [forms[word] for word in tokens.words if word in forms]
-    # So it is in most sentences.
-    if len(known) == len(tokens.words):
-        return known, tokens.places
-    return _repaired(tokens)
+    try:
+        # So it is in most sentences.
+        return [forms[word] for word in tokens.words], tokens.places
+    except KeyError:
+        return _repaired(tokens)
 
 
 def _repaired(tokens: Tokens) -> tuple[list[str], list[tuple[int, int]]]:

@@ -23,13 +23,14 @@ from wristmir_jax.workers import ordered_map
 _FOREIGN = words.word_list("foreign")
 _ENGLISH = words.word_list("english")
 _WORD = re.compile(r"[^\W\d_]+")
-_NO_LETTERS = {code: " " for code in range(128) if not chr(code).isalpha()}
+_FOREIGN_ASCII = frozenset(word.encode() for word in _FOREIGN if word.isascii())
+_LETTERS = bytes(code if chr(code).isalpha() else ord(" ") for code in range(128)).ljust(256)
 
 
 def is_english(low: str) -> bool:
     """Whether a text in lower case may be taken for English."""
-    # Nearly all reports are done here, without a count of their words.
-    if low.isascii() and _FOREIGN.isdisjoint(low.translate(_NO_LETTERS).split()):
+    # Nearly all reports are done here, without a count of their words; bytes are cut the fastest.
+    if low.isascii() and _FOREIGN_ASCII.isdisjoint(low.encode().translate(_LETTERS).split()):
         return True
     found = _WORD.findall(low)
     foreign = sum(word in _FOREIGN for word in found)

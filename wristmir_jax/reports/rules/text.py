@@ -67,7 +67,7 @@ def sections(low: str) -> list[Section]:
     for match, following in zip(found, [*found[1:], None], strict=False):
         end = len(low) if following is None else following.start(1)
         parts.append(Section(_kind(match[1]), match.end(), end, match[1]))
-    return list(_without_run_ons(low, parts, titled))
+    return parts if titled else list(_without_run_ons(low, parts))
 
 
 def _titles(low: str) -> list[re.Match[str]]:
@@ -95,11 +95,11 @@ _FIRST_SENTENCE = re.compile(r"\.(?=\s)|\n")
 _CONTENT = re.compile(r"\S")
 
 
-def _without_run_ons(low: str, parts: list[Section], titled: bool) -> Iterator[Section]:
+def _without_run_ons(low: str, parts: list[Section]) -> Iterator[Section]:
     """A history ends with its line, and what is said of the technique with its sentence, where no
     findings have a title."""
     for part in parts:
-        if titled or part.kind > HEADER or not part.title:
+        if part.kind > HEADER or not part.title:
             yield part
             continue
         brief = part.kind == HEADER or part.title.startswith(("compar", "prior", "previous"))
