@@ -34,14 +34,13 @@ class Chunk:
         self.items[:0] = items
         self.kinds.update(item.kind for item in items)
 
-    def has(self, kind: str) -> bool:
-        return kind in self.kinds
-
     def has_any(self, kinds: Collection[str]) -> bool:
         return not self.kinds.isdisjoint(kinds)
 
     def of(self, kind: str) -> list[Item]:
-        return [item for item in self.items if item.kind == kind] if kind in self.kinds else []
+        if kind not in self.kinds:
+            return []
+        return [item for item in self.items if item.kind == kind]
 
 
 @dataclasses.dataclass(slots=True)
@@ -119,7 +118,7 @@ _TURNING = frozenset({words.NEGATION, words.NORMAL})
 def _turns(items: Sequence[Item], position: int, chunk: Chunk) -> bool:
     """Whether a fracture is told of one bone, and from here on that another has none: "fracture of
     the radius without ulnar fracture", "fracture of the ulna sparing its styloid"."""
-    if not (chunk.has(words.FRACTURE) and chunk.has(words.BONE)) or chunk.has(words.NEGATION):
+    if not (words.FRACTURE in chunk.kinds and words.BONE in chunk.kinds) or words.NEGATION in chunk.kinds:
         return False
     if items[position].kind == words.NORMAL:
         return items[position].words == ("sparing",)
@@ -134,7 +133,7 @@ def _turns(items: Sequence[Item], position: int, chunk: Chunk) -> bool:
 
 def _is_heading(chunk: Chunk) -> bool:
     """Whether a chunk is nothing but "fractures", as before a list."""
-    return len(chunk.items) == 1 and chunk.has(words.FRACTURE)
+    return len(chunk.items) == 1 and words.FRACTURE in chunk.kinds
 
 
 _NOWHERE: frozenset[int] = frozenset()
@@ -174,8 +173,8 @@ def _cut(chunks: list[Chunk], connective: str) -> None:
 def _with_shared_bones(chunks: list[Chunk]) -> list[Chunk]:
     """ "Third and fourth metacarpals": the number gets its bone too, and a bone its shaft."""
     for chunk, following in itertools.pairwise(chunks):
-        numbered = chunk.has(words.ORDINAL) and not chunk.has(words.BONE)
-        if numbered and following.has(words.ORDINAL):
+        numbered = words.ORDINAL in chunk.kinds and words.BONE not in chunk.kinds
+        if numbered and words.ORDINAL in following.kinds:
             chunk.extend(following.of(words.BONE))
         if _shares_shaft(chunk, following):
             chunk.extend(following.of(words.PART)[:1])
@@ -190,7 +189,7 @@ def _shares_shaft(chunk: Chunk, following: Chunk) -> bool:
         and following.items[1].kind == words.PART
         and following.items[1].value == "shaft"
         and chunk.items[-1].kind == following.items[0].kind == words.BONE
-        and not chunk.has(words.PART)
+        and words.PART not in chunk.kinds
     )
 
 
@@ -248,7 +247,7 @@ def other_name(items: Sequence[Item]) -> str:
 
 def bones_of(chunk: Chunk) -> list[str]:
     """Keys and names of the bones of a chunk."""
-    if not chunk.has(words.BONE):
+    if words.BONE not in chunk.kinds:
         return []
     parts = [item.value for item in chunk.items if item.kind == words.PART]
     shaft, distal = "shaft" in parts or "proximal" in parts, "distal" in parts
@@ -322,7 +321,7 @@ class _Reader:
             bones = bones_of(chunk)
             self._take(chunk, bones, following)
             self._last_bones = bones or self._last_bones
-            self._hedged = chunk.has(words.HEDGE)
+            self._hedged = words.HEDGE in chunk.kinds
             if chunk.has_any(_SUBJECTS):
                 subjects = [item.kind for item in chunk.items if item.kind in _SUBJECTS]
                 self._about_bones = subjects[-1] in (words.BONE, words.EXAM)
@@ -331,10 +330,10 @@ class _Reader:
 
     def _leads_on(self, chunk: Chunk, following: Chunk) -> bool:
         """Whether a chunk is the first of several adjectives of what follows."""
-        if not following.has(words.FRACTURE):
+        if words.FRACTURE not in following.kinds:
             return False
         if chunk.joined == "(" and following.joined == ")" and self._current is None:
-            return not chunk.has(words.BONE)
+            return words.BONE not in chunk.kinds
         return (
             not following.strong
             and following.joined in (",", "and")
@@ -347,7 +346,7 @@ class _Reader:
     def _soften(self, chunk: Chunk) -> None:
         """What was only described is suspected, once its name is."""
         current = self._current
-        if current is None or current.status != "fracture" or not chunk.has(words.FRACTURE):
+        if current is None or current.status != "fracture" or words.FRACTURE not in chunk.kinds:
             return
         if not any(i.kind == words.FRACTURE and "fracture" in i.words for i in current.items):
             current.status = "uncertain"
@@ -378,7 +377,7 @@ class _Reader:
         predicate = self._predicate(chunk, bones)
         if predicate is None:
             self._deny_too(chunk)
-            if chunk.has(words.NEGATION):
+            if words.NEGATION in chunk.kinds:
                 self._denied = True
             if any("dislocation" in item.words for item in chunk.of(words.SUBJECT)):
                 # What is dislocated is not broken for that.
@@ -414,7 +413,7 @@ class _Reader:
     def _deny_too(self, chunk: Chunk) -> None:
         """A list that is denied is denied to its end."""
         listed = chunk.joined == "or" or (chunk.joined == "," and chunk.kinds == {words.HEALING})
-        if self._denied and listed and not chunk.has(words.NEGATION):
+        if self._denied and listed and words.NEGATION not in chunk.kinds:
             first = chunk.items[0]
             chunk.put_before([Item(words.NEGATION, "", (), first.start, first.start)])
 
@@ -442,7 +441,7 @@ class _Reader:
         current = self._current
         after_shaft = current is not None and current.part == "shaft" and chunk.joined == "and"
         shaft = after_shaft or _names_shaft(pending)
-        if shaft and not chunk.has(words.PART) and "distal" not in _spoken(chunk):
+        if shaft and words.PART not in chunk.kinds and "distal" not in _spoken(chunk):
             bones = [f"{b} shaft" if b in ("radius", "ulna") else b for b in bones]
         if shaft_here := _names_shaft(bones):
             pending = [f"{b} shaft" if b in ("radius", "ulna") else b for b in pending]
@@ -457,7 +456,7 @@ class _Reader:
         if predicate == "no_fracture":
             line = any("line" in item.words for item in chunk.of(words.FRACTURE))
             statement.restriction = "line" if line else _restriction(statement.items)
-            if not statement.bones and (statement.types or chunk.has(words.PART)):
+            if not statement.bones and (statement.types or words.PART in chunk.kinds):
                 statement.restriction = "kind"
         if not chunk.excepted:
             statement.others = "others" in statement.bones or _others(statement.items)
@@ -483,18 +482,18 @@ class _Reader:
 
     def _predicate(self, chunk: Chunk, bones: list[str]) -> str | None:
         """Status that the chunk states, or None."""
-        if chunk.has(words.FRACTURE):
+        if words.FRACTURE in chunk.kinds:
             return self._of_fractures(chunk, bones)
-        if chunk.has(words.NORMAL) and self._speaks_of_bones(chunk):
+        if words.NORMAL in chunk.kinds and self._speaks_of_bones(chunk):
             normal = chunk.of(words.NORMAL)[0]
             before = any(item.end <= normal.start for item in chunk.of(words.NEGATION))
             self._denied = False
             return None if before else "no_fracture"
-        if chunk.has(words.ABNORMALITY):
+        if words.ABNORMALITY in chunk.kinds:
             return self._of_abnormalities(chunk, bones)
         healing = any(item.value != "acute" for item in chunk.of(words.HEALING))
-        if healing and (bones or self._pending) and not chunk.has(words.NEGATION):
-            return "uncertain" if chunk.has(words.HEDGE) else "fracture"
+        if healing and (bones or self._pending) and words.NEGATION not in chunk.kinds:
+            return "uncertain" if words.HEDGE in chunk.kinds else "fracture"
         if bones and chunk.items[-1].words == ("equivocal",) and len(chunk.items) == 2:
             return "uncertain"
         return None
@@ -506,7 +505,7 @@ class _Reader:
         if denied:
             self._denied = True
             return "no_fracture"
-        return "uncertain" if chunk.has(words.HEDGE) and bones else None
+        return "uncertain" if words.HEDGE in chunk.kinds and bones else None
 
     def _speaks_of_bones(self, chunk: Chunk) -> bool:
         """Whether it is bones that the chunk calls normal, today."""
@@ -526,10 +525,10 @@ class _Reader:
         denied = denials and any(
             item.end <= first.start and not _rather(chunk, item, first) for item in denials
         )
-        absent = chunk.has(words.ABSENT) and any(
+        absent = words.ABSENT in chunk.kinds and any(
             item.start >= first.end for item in chunk.of(words.ABSENT)
         )
-        negative = chunk.has(words.NORMAL) and any(
+        negative = words.NORMAL in chunk.kinds and any(
             "negative" in item.words and item.end <= first.start for item in chunk.of(words.NORMAL)
         )
         # "No evidence of the questioned fracture" leaves nothing to suspect.
@@ -541,7 +540,7 @@ class _Reader:
             inherits = chunk.joined == "or" or (chunk.joined == "," and not bones)
             denied = denied or inherits
         refuted = absent and (
-            chunk.has(words.PAST)
+            words.PAST in chunk.kinds
             or any(not _REFUTING.isdisjoint(item.words) for item in chunk.of(words.ABSENT))
         )
         if hedged and not refuted:
@@ -561,7 +560,7 @@ class _Reader:
             return
         if current is None:
             last = self.statements[-1] if self.statements else None
-            if chunk.has(words.HEDGE) and last and last.bones and last.status == "no_fracture":
+            if words.HEDGE in chunk.kinds and last and last.bones and last.status == "no_fracture":
                 last.status = "uncertain"
             else:
                 self._add("details", [], chunk)
@@ -569,10 +568,10 @@ class _Reader:
         current.items.extend(chunk.items)
         if current.status != "fracture":
             return
-        if chunk.has(words.HEDGE) and _hedges_before(chunk):
+        if words.HEDGE in chunk.kinds and _hedges_before(chunk):
             current.status = "uncertain"
         unsaid = chunk.has_any((words.SUBJECT, words.PAST, words.FOLLOW_UP))
-        if chunk.has(words.ABSENT) and not unsaid:
+        if words.ABSENT in chunk.kinds and not unsaid:
             current.status = "no_fracture"
 
     def _take_bones(self, chunk: Chunk, bones: list[str], following: Chunk | None) -> None:
@@ -588,14 +587,14 @@ class _Reader:
         measured = chunk.has_any(_MEASURED)
         if measured and set(bones) <= set(current.bones) and current.status != "no_fracture":
             self._add("details", bones, chunk)
-        elif chunk.has(words.HEDGE) and current.status in ("fracture", "no_fracture"):
+        elif words.HEDGE in chunk.kinds and current.status in ("fracture", "no_fracture"):
             self._current = self._add("uncertain", bones, chunk)
         else:
             self._extend(current, chunk, bones)
 
     def _extend(self, current: Statement, chunk: Chunk, bones: list[str]) -> None:
         """One bone more of a list."""
-        own_part = chunk.has(words.PART) or "distal" in _spoken(chunk)
+        own_part = words.PART in chunk.kinds or "distal" in _spoken(chunk)
         for bone in bones:
             shaft = current.part == "shaft" and not own_part and bone in ("radius", "ulna")
             current.bones.append(f"{bone} shaft" if shaft else bone)
@@ -614,9 +613,9 @@ def _forward(following: Chunk | None) -> bool:
     """Whether a list of bones goes on to a predicate that is still to come."""
     if following is None or following.strong:
         return False
-    if following.has(words.FRACTURE):
+    if words.FRACTURE in following.kinds:
         return following.joined == "," and not following.has_any((words.BONE, words.NEGATION))
-    return following.joined in ("and", "or") and following.has(words.NORMAL)
+    return following.joined in ("and", "or") and words.NORMAL in following.kinds
 
 
 def _rather(chunk: Chunk, denial: Item, fracture: Item) -> bool:
