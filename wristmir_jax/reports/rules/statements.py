@@ -118,7 +118,10 @@ _TURNING = frozenset({words.NEGATION, words.NORMAL})
 def _turns(items: Sequence[Item], position: int, chunk: Chunk) -> bool:
     """Whether a fracture is told of one bone, and from here on that another has none: "fracture of
     the radius without ulnar fracture", "fracture of the ulna sparing its styloid"."""
-    if not (words.FRACTURE in chunk.kinds and words.BONE in chunk.kinds) or words.NEGATION in chunk.kinds:
+    if (
+        not (words.FRACTURE in chunk.kinds and words.BONE in chunk.kinds)
+        or words.NEGATION in chunk.kinds
+    ):
         return False
     if items[position].kind == words.NORMAL:
         return items[position].words == ("sparing",)
@@ -127,8 +130,8 @@ def _turns(items: Sequence[Item], position: int, chunk: Chunk) -> bool:
     if items[position].words != ("without",):
         return False
     following = items[position + 1 : position + 6]
-    kinds = [item.kind for item in itertools.takewhile(lambda i: i.kind != words.MARK, following)]
-    return words.BONE in kinds and words.FRACTURE in kinds
+    told = [item.kind for item in itertools.takewhile(lambda i: i.kind != words.MARK, following)]
+    return words.BONE in told and words.FRACTURE in told
 
 
 def _is_heading(chunk: Chunk) -> bool:
