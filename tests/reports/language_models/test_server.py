@@ -163,3 +163,14 @@ def test_a_dry_run_asks_a_sample_and_counts_prompts(tmp_path):
     assert line.startswith("1,000 reports, about ") and "prompts included" in line
     assert "in a sample of 16: " in line
     assert len(set((tmp_path / "asked").read_text().split())) == 16
+
+
+def test_no_more_requests_begin_in_a_minute_than_are_allowed(tmp_path):
+    reports = write(tmp_path / "reports.jsonl", [report(number) for number in range(11)])
+    output = tmp_path / "found.jsonl"
+    with server() as address:
+        begin = time.monotonic()
+        flags = {**FLAGS, "reports": reports, "output": output, "requests_per_minute": 300}
+        succeed("mine", server=address, **flags)
+    assert time.monotonic() - begin >= 10 * 60 / 300
+    assert len(read(output)) == 11
