@@ -471,11 +471,15 @@ def _inseparable(sentences: Sequence[Sentence]) -> bool:
     return any(not (regions <= sided if regions else sided) for regions in unsided)
 
 
+_OF_SIDES = frozenset({words.SIDE, words.UNSIDED})
+
+
 def _of_one_of_two(sentences: Sequence[Sentence]) -> bool:
     """Whether two wrists are told apart, but not by their sides: "the other wrist"."""
-    if any(side in _OTHER_SIDE for sentence in sentences for side in sentence.sides):
+    telling = [s for s in sentences if not s.concepts.isdisjoint(_OF_SIDES)]
+    if any(side in _OTHER_SIDE for sentence in telling for side in sentence.sides):
         return False
-    for sentence in sentences:
+    for sentence in telling:
         if sentence.kind < texts.BODY:
             continue
         for item in sentence.items:
