@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import operator
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
@@ -291,7 +290,6 @@ _REFUTING = frozenset({"confirmed", "supported", "ruled"})
 _TAKING_BACK = frozenset(
     {words.NEGATION, words.ABSENT, words.BONE, words.PART, words.SIDE, words.WORD}
 )
-_START, _END = operator.attrgetter("start"), operator.attrgetter("end")
 
 
 def _names_shaft(bones: list[str]) -> bool:
@@ -362,15 +360,14 @@ class _Reader:
             self._pending = []
 
     def _add(self, status: str, bones: list[str], chunk: Chunk) -> Statement:
-        spans = chunk.items
-        if self._pending:
-            spans = [*spans, *(item for part in self._pending for item in part.items)]
+        # Items stand in the order of the report.
+        parts = [*self._pending, chunk]
         statement = Statement(
             status,
             list(bones),
             list(chunk.items),
-            min(map(_START, spans)),
-            max(map(_END, spans)),
+            parts[0].items[0].start,
+            max([part.items[-1].end for part in parts]),
             kind=self._kind,
         )
         self.statements.append(statement)
@@ -456,19 +453,21 @@ class _Reader:
         self._pending = []
         if not pending and any(bone.endswith("shaft") for bone in bones):
             statement.part = "shaft"
+        limits = _limits(statement.items)
         if predicate == "no_fracture":
             line = any("line" in item.words for item in chunk.of(words.FRACTURE))
-            statement.restriction = "line" if line else _restriction(statement.items)
+            statement.restriction = "line" if line else _restriction(statement.items, limits)
             if not statement.bones and (statement.types or words.PART in chunk.kinds):
                 statement.restriction = "kind"
         if not chunk.excepted:
-            statement.others = "others" in statement.bones or _others(statement.items)
+            statement.others = "others" in statement.bones or "other" in limits
         self._current = statement
 
     def _bones_before(self, chunk: Chunk, predicate: str) -> list[str]:
         """Bones named before in the sentence, which a predicate without any is about."""
-        restricted = predicate == "no_fracture" and (
-            _restriction(chunk.items) or _others(chunk.items)
+        limits = _limits(chunk.items) if predicate == "no_fracture" else []
+        restricted = "other" in limits or (
+            predicate == "no_fracture" and _restriction(chunk.items, limits)
         )
         return [] if restricted or chunk.excepted else list(self._last_bones)
 
@@ -672,16 +671,15 @@ def _normal_bones(chunk: Chunk) -> bool:
     return nearest.kind in (words.BONE, words.EXAM)
 
 
-def _restriction(items: Sequence[Item]) -> str:
-    values = [item.value for item in items if item.kind == words.RESTRICTION]
-    acute = any(item.kind == words.HEALING and item.value == "acute" for item in items)
-    if acute or "new" in values:
+def _limits(items: Sequence[Item]) -> list[str]:
+    return [item.value for item in items if item.kind == words.RESTRICTION]
+
+
+def _restriction(items: Sequence[Item], limits: list[str]) -> str:
+    """What a denial is restricted to, or nothing; `limits` are those of the items."""
+    if "new" in limits or any(i.kind == words.HEALING and i.value == "acute" for i in items):
         return "new"
-    return "additional" if "additional" in values else next(iter(values), "")
-
-
-def _others(items: Sequence[Item]) -> bool:
-    return any(item.kind == words.RESTRICTION and item.value == "other" for item in items)
+    return "additional" if "additional" in limits else next(iter(limits), "")
 
 
 # A sentence without any of these states nothing of bones.

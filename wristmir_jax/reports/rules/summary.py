@@ -1,6 +1,7 @@
 """The findings of a report from its statements."""
 
 import dataclasses
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -94,8 +95,8 @@ class Summary:
 
     def __init__(self, exam_id: str, side: str, follow_up: bool, wrist: bool):
         self._exam_id, self._side, self._follow_up, self._wrist = exam_id, side, follow_up, wrist
-        self._explicit: dict[str, list[Statement]] = {name: [] for name in REGION_NAMES}
-        self._details: dict[str, list[Statement]] = {name: [] for name in REGION_NAMES}
+        self._explicit: defaultdict[str, list[Statement]] = defaultdict(list)
+        self._details: defaultdict[str, list[Statement]] = defaultdict(list)
         self._whole: list[Statement] = []
         self._others: dict[str, Statement] = {}
         self._focus: list[str] = []
