@@ -1,10 +1,13 @@
 """The miner by rules, against reports that it was not written on."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from tests.end_to_end.commands import environment
 from tools.bench.mining import phantoms
 from wristmir_jax.anatomy import REGION_NAMES
 from wristmir_jax.benchmark.mining import score
@@ -143,3 +146,24 @@ def test_an_order_in_a_report_changes_no_finding():
     alone = miner(reports)
     with_order = miner([*reports[:20], Report("x", text + order), *reports[20:]])
     assert [*with_order[:20], *with_order[21:]] == alone
+
+
+def test_the_same_report_gives_the_same_findings_in_every_process():
+    code = (
+        "import json,sys; from wristmir_jax.reports.rules.miner import RulesMiner;"
+        "from wristmir_jax.reports.mining import Report;"
+        "print([RulesMiner().read(Report('1', text)) for text in json.load(sys.stdin)])"
+    )
+    texts = json.dumps([line["report"] for line in GOLD])
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            input=texts,
+            env=environment() | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(told) == 1

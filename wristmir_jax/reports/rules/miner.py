@@ -395,7 +395,8 @@ def _sides(sentences: Sequence[Sentence], known: str) -> list[str]:
     beside = list(compared) if len(compared) == 1 else []
     for pool in (stated, named, titled, [known] if known != "unknown" else [], told, beside):
         if pool:
-            return [max(set(pool), key=pool.count)]
+            # Of sides named as often, the later counts: what follows corrects.
+            return [max(reversed(pool), key=pool.count)]
     return [""]
 
 

@@ -178,7 +178,7 @@ def _with_shared_bones(chunks: list[Chunk]) -> list[Chunk]:
         numbered = words.ORDINAL in chunk.kinds and words.BONE not in chunk.kinds
         if numbered and words.ORDINAL in following.kinds:
             chunk.extend(following.of(words.BONE))
-        if _shares_shaft(chunk, following):
+        if words.PART in following.kinds and _shares_shaft(chunk, following):
             chunk.extend(following.of(words.PART)[:1])
     return chunks
 
@@ -292,6 +292,11 @@ _TAKING_BACK = frozenset(
 )
 
 
+def _is_dislocated(chunk: Chunk) -> bool:
+    """Whether a joint is spoken of: what is dislocated is not broken for that."""
+    return any("dislocation" in item.words for item in chunk.of(words.SUBJECT))
+
+
 def _names_shaft(bones: list[str]) -> bool:
     return bool(bones) and any(bone.endswith(" shaft") for bone in bones)
 
@@ -379,8 +384,7 @@ class _Reader:
             self._deny_too(chunk)
             if words.NEGATION in chunk.kinds:
                 self._denied = True
-            if any("dislocation" in item.words for item in chunk.of(words.SUBJECT)):
-                # What is dislocated is not broken for that.
+            if words.SUBJECT in chunk.kinds and _is_dislocated(chunk):
                 return
             if self._takes_back(chunk, bones):
                 self._add("no_fracture", bones, chunk)
@@ -406,8 +410,8 @@ class _Reader:
             bool(bones)
             and bool(self.statements)
             and self.statements[-1].status in DETAILED_STATUSES
-            and chunk.has_any((words.NEGATION, words.ABSENT))
-            and all(item.kind in _TAKING_BACK for item in chunk.items)
+            and (words.NEGATION in chunk.kinds or words.ABSENT in chunk.kinds)
+            and chunk.kinds <= _TAKING_BACK
         )
 
     def _deny_too(self, chunk: Chunk) -> None:
@@ -534,7 +538,7 @@ class _Reader:
             "negative" in item.words and item.end <= first.start for item in chunk.of(words.NORMAL)
         )
         # "No evidence of the questioned fracture" leaves nothing to suspect.
-        hedged = any(
+        hedged = words.HEDGE in chunk.kinds and any(
             not any(d.end <= item.start and item.end <= first.start for d in denials)
             for item in chunk.of(words.HEDGE)
         )
