@@ -74,7 +74,7 @@ class RegionFindings(BaseModel):
 
     @model_validator(mode="after")
     def _details_of_a_fracture(self) -> Self:
-        if self.status in DETAILED_STATUSES:
+        if self.status in DETAILED_STATUSES or self.model_fields_set.isdisjoint(DETAILS):
             return self
         stated = [name for name in DETAILS if getattr(self, name) is not None]
         if stated:

@@ -16,7 +16,7 @@ from wristmir_jax.reports.mining import (
 from wristmir_jax.reports.rules import lexicon as words
 from wristmir_jax.reports.rules import text as texts
 from wristmir_jax.reports.rules.items import ORDERS, Item, items_of
-from wristmir_jax.reports.rules.summary import Sentence, Summary, mentions, read_flags
+from wristmir_jax.reports.rules.summary import FLAG_KINDS, Sentence, Summary, mentions, read_flags
 from wristmir_jax.workers import ordered_map
 
 # Small words that each language cannot do without, and that English does not have.
@@ -40,7 +40,7 @@ def is_english(low: str) -> bool:
 
 
 # Of the rules, so that answers of others are not taken for theirs; raise it with every change.
-VERSION = 3
+VERSION = 4
 IDENTITY = f"rules {VERSION}"
 
 
@@ -95,11 +95,12 @@ def _summarise(
         )
         if elsewhere and (sentence.own or sentence.side == "compared"):
             continue
-        if not elsewhere:
+        if not elsewhere and words.VIEW in sentence.concepts:
             _read_views(summary, sentence, wrist)
         if sentence.kind == texts.IGNORED:
             continue
-        if not elsewhere and not (sentence.part == "elsewhere" and wrist):
+        flagged = not elsewhere and not sentence.concepts.isdisjoint(FLAG_KINDS)
+        if flagged and not (sentence.part == "elsewhere" and wrist):
             read_flags(summary, sentence)
         for statement in sentence.statements:
             if elsewhere and not (statement.restriction == "other" and not statement.bones):
@@ -119,9 +120,9 @@ _SEEN = frozenset({words.FRACTURE, words.HARDWARE})
 
 def _read_views(summary: Summary, sentence: Sentence, wrist: bool) -> None:
     concepts = sentence.concepts
-    if words.VIEW not in concepts or words.COMPARISON_VIEW in concepts:
+    if words.COMPARISON_VIEW in concepts or sentence.kind == texts.IGNORED:
         return
-    if sentence.kind == texts.IGNORED or (sentence.part == "elsewhere" and wrist):
+    if sentence.part == "elsewhere" and wrist:
         return
     named = [
         item

@@ -298,7 +298,11 @@ def _is_dislocated(chunk: Chunk) -> bool:
 
 
 def _names_shaft(bones: list[str]) -> bool:
-    return bool(bones) and any(bone.endswith(" shaft") for bone in bones)
+    # A loop, since there is seldom more than one.
+    for bone in bones:  # noqa: SIM110
+        if bone.endswith(" shaft"):
+            return True
+    return False
 
 
 class _Reader:
@@ -328,9 +332,10 @@ class _Reader:
             self._take(chunk, bones, following)
             self._last_bones = bones or self._last_bones
             self._hedged = words.HEDGE in chunk.kinds
-            if chunk.has_any(_SUBJECTS):
-                subjects = [item.kind for item in chunk.items if item.kind in _SUBJECTS]
-                self._about_bones = subjects[-1] in (words.BONE, words.EXAM)
+            for item in reversed(chunk.items):
+                if item.kind in _SUBJECTS:
+                    self._about_bones = item.kind in (words.BONE, words.EXAM)
+                    break
         self._flush()
         return self.statements
 
@@ -366,13 +371,14 @@ class _Reader:
 
     def _add(self, status: str, bones: list[str], chunk: Chunk) -> Statement:
         # Items stand in the order of the report.
-        parts = [*self._pending, chunk]
+        first = self._pending[0] if self._pending else chunk
+        last = self._pending[-1] if self._pending else chunk
         statement = Statement(
             status,
             list(bones),
             list(chunk.items),
-            parts[0].items[0].start,
-            max([part.items[-1].end for part in parts]),
+            first.items[0].start,
+            max(last.items[-1].end, chunk.items[-1].end),
             kind=self._kind,
         )
         self.statements.append(statement)
@@ -381,7 +387,8 @@ class _Reader:
     def _take(self, chunk: Chunk, bones: list[str], following: Chunk | None) -> None:
         predicate = self._predicate(chunk, bones)
         if predicate is None:
-            self._deny_too(chunk)
+            if self._denied:
+                self._deny_too(chunk)
             if words.NEGATION in chunk.kinds:
                 self._denied = True
             if words.SUBJECT in chunk.kinds and _is_dislocated(chunk):
@@ -417,7 +424,7 @@ class _Reader:
     def _deny_too(self, chunk: Chunk) -> None:
         """A list that is denied is denied to its end."""
         listed = chunk.joined == "or" or (chunk.joined == "," and chunk.kinds == {words.HEALING})
-        if self._denied and listed and words.NEGATION not in chunk.kinds:
+        if listed and words.NEGATION not in chunk.kinds:
             first = chunk.items[0]
             chunk.put_before([Item(words.NEGATION, "", (), first.start, first.start)])
 
@@ -455,7 +462,7 @@ class _Reader:
         for part in self._pending:
             statement.items = part.items + statement.items
         self._pending = []
-        if not pending and any(bone.endswith("shaft") for bone in bones):
+        if not pending and _names_shaft(bones):
             statement.part = "shaft"
         limits = _limits(statement.items)
         if predicate == "no_fracture":
@@ -497,7 +504,9 @@ class _Reader:
             return None if before else "no_fracture"
         if words.ABNORMALITY in chunk.kinds:
             return self._of_abnormalities(chunk, bones)
-        healing = any(item.value != "acute" for item in chunk.of(words.HEALING))
+        healing = words.HEALING in chunk.kinds and any(
+            item.value != "acute" for item in chunk.of(words.HEALING)
+        )
         if healing and (bones or self._pending) and words.NEGATION not in chunk.kinds:
             return "uncertain" if words.HEDGE in chunk.kinds else "fracture"
         if bones and chunk.items[-1].words == ("equivocal",) and len(chunk.items) == 2:

@@ -1,6 +1,7 @@
 """The findings of a report from its statements."""
 
 import dataclasses
+import operator
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -168,9 +169,9 @@ class Summary:
                 return "no_fracture", None
             return basis.status, basis
         covering = [statement for statement in self._whole if self._covers(statement)]
-        plain = any(not s.others and not s.restriction for s in covering)
-        if region in self._implied and not plain:
-            return "fracture", self._implied[region]
+        implied = self._implied.get(region)
+        if implied and not any(not s.others and not s.restriction for s in covering):
+            return "fracture", implied
         return ("no_fracture" if covering else "not_mentioned"), None
 
     def _is_overruled(self, region: str, basis: Statement) -> bool:
@@ -226,7 +227,7 @@ class Summary:
     def _fields(self, region: str) -> dict[str, Any]:
         """Details of a fracture; those of later sections replace the others."""
         fields: dict[str, Any] = {}
-        for statement in sorted(self._details[region], key=lambda statement: statement.kind):
+        for statement in sorted(self._details[region], key=_SECTION):
             if not statement.details:
                 continue
             found = dict(statement.details)
@@ -245,6 +246,7 @@ class Summary:
             self.flags[name] = (kind, value)
 
 
+_SECTION = operator.attrgetter("kind")
 _CERTAINTY = {"fracture": 0, "uncertain": 1, "no_fracture": 2}
 
 
@@ -268,7 +270,7 @@ def _is_deformed(statement: Statement) -> bool:
     return displaced or "angulation_degrees" in found
 
 
-_FLAG_KINDS = {
+FLAG_KINDS = {
     words.CAST,
     words.HARDWARE,
     words.OSTEOPENIA,
@@ -281,13 +283,11 @@ _FLAG_KINDS = {
 
 def read_flags(summary: Summary, sentence: Sentence) -> None:
     """Exam-level fields of a sentence."""
-    if sentence.concepts.isdisjoint(_FLAG_KINDS):
-        return
     kind, kept = sentence.kind, sentence.kept
     kinds = {item.kind for item in kept}
     gone, over = words.REMOVED in kinds, words.RESOLVED in kinds
     for position, item in enumerate(kept):
-        if item.kind not in _FLAG_KINDS:
+        if item.kind not in FLAG_KINDS:
             continue
         before = kept[max(0, position - 4) : position]
         denied = _denied_flag(before)
