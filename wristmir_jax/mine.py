@@ -170,8 +170,13 @@ def _medgemma() -> _Chosen:
 def _openai() -> _Chosen:
     import os
 
-    if not _SERVER.value:
-        raise UserError("--server is missing: give its address, such as http://host:8000/v1")
+    from urllib.parse import urlsplit
+
+    address = urlsplit(_SERVER.value or "")
+    if address.scheme not in ("http", "https") or not address.netloc:
+        raise UserError(
+            f"--server={_SERVER.value or ''}: give its address, such as http://host:8000/v1"
+        )
     from wristmir_jax.reports.language_models import prompt
     from wristmir_jax.reports.language_models.server import Server, identity, in_batches, probed
 

@@ -154,6 +154,13 @@ def test_a_server_that_is_away_stops_the_run_with_a_line_and_leaves_nothing_half
         succeed("mine", server=address, **flags)
 
 
+@pytest.mark.parametrize("address", ["", "localhost:8000/v1", "ftp://host/v1"])
+def test_what_is_no_address_is_refused_at_once(tmp_path, address):
+    reports = write(tmp_path / "reports.jsonl", [report(1)])
+    flags = {**FLAGS, "reports": reports, "output": tmp_path / "found.jsonl"}
+    assert "such as http://host:8000/v1" in refuse("mine", server=address, **flags)
+
+
 def test_a_dry_run_asks_a_sample_and_counts_prompts(tmp_path):
     reports = write(tmp_path / "reports.jsonl", [report(number) for number in range(1_000)])
     with server(log=tmp_path / "asked") as address:

@@ -133,6 +133,13 @@ class _Gate:
             ) from None
         if now < self._open_at:
             return
+        if not self._pauses:
+            _log.warning(
+                "--server=%s: %s; trying again for %.0f s",
+                self._server.url,
+                reason,
+                self._server.patience,
+            )
         pause = min(_LONGEST_PAUSE, 0.25 * 2.0**self._pauses) * random.uniform(0.5, 1.0)
         self._pauses += 1
         self._open_at = now + (pause if reason.seconds is None else reason.seconds)
