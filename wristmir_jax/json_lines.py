@@ -39,11 +39,13 @@ def json_objects(path: epath.Path, flag: str) -> Iterator[tuple[int, dict[str, A
                     continue
                 try:
                     line = json.loads(row)
-                except ValueError:
+                except (ValueError, RecursionError):
                     line = None
                 yield number, line if isinstance(line, dict) else None
     except FileNotFoundError:
         raise UserError(f"{path} does not exist: check --{flag}") from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}: check --{flag}") from None
     except UnicodeDecodeError:
         raise UserError(f"{path} is not UTF-8 text: check --{flag}") from None
 

@@ -23,6 +23,8 @@ from wristmir_jax import cli
 from wristmir_jax.errors import UserError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from wristmir_jax.reports.mine_files import BatchMiner
 
 _REPORTS = flags.DEFINE_string("reports", None, 'JSONL with lines {"exam_id", "report"}.')
@@ -48,18 +50,23 @@ _MODEL = flags.DEFINE_string(
     "the server has for it.",
 )
 _REVISION = flags.DEFINE_string(
-    "revision", "", "Of --model. A server does not tell it: what is set here is written down."
+    "revision",
+    "",
+    "Revision of --model. Of openai it is only written down: change it with the served weights, so "
+    "that old answers are not taken for theirs.",
 )
 _MAX_TOKENS = flags.DEFINE_integer(
-    "max_tokens", 2048, "Of an answer of a language model.", lower_bound=1
+    "max_tokens", 2048, "Longest answer of a language model, in tokens.", lower_bound=1
 )
 _DEVICE = flags.DEFINE_string(
-    "device", "", "Of PyTorch, for medgemma; by default a GPU where there is one."
+    "device", "", "PyTorch device of medgemma, such as cuda:0; by default a GPU, if there is one."
 )
 _BATCH_SIZE = flags.DEFINE_integer(
     "batch_size", 8, "Reports that medgemma reads at a time.", lower_bound=1
 )
-_SERVER = flags.DEFINE_string("server", None, "Of openai: its address, up to /v1.")
+_SERVER = flags.DEFINE_string(
+    "server", None, "Address of the OpenAI-compatible server, such as http://host:8000/v1."
+)
 _API_KEY_VARIABLE = flags.DEFINE_string(
     "api_key_variable", "OPENAI_API_KEY", "Environment variable with the key of the server."
 )
@@ -70,7 +77,7 @@ _RESPONSE_FORMAT = flags.DEFINE_enum(
     "How the server is given the JSON schema; probe = what it understands.",
 )
 _CONCURRENCY = flags.DEFINE_integer(
-    "concurrency", 64, "Most requests on their way to the server.", lower_bound=1
+    "concurrency", 64, "Requests to the server at a time.", lower_bound=1
 )
 _REQUESTS_PER_MINUTE = flags.DEFINE_float(
     "requests_per_minute", 0, "Most requests that may begin; 0 = no limit.", lower_bound=0
@@ -108,12 +115,13 @@ def main() -> None:
         raise UserError("--output is missing: give a JSONL file to write")
     from pathlib import Path
 
-    from wristmir_jax.reports.mine_files import estimate, mine, read_reports
+    from wristmir_jax.reports.mine_files import estimate, mine, read_reports, rejected_file
 
     output = Path(given or "")
-    if not output.absolute().parent.is_dir():
-        raise UserError(f"--output={output}: there is no folder {output.parent}")
+    cache = Path(_CACHE.value or f"{output}.answers")
     # Before a model is loaded or a server asked.
+    if given:
+        _check_files(Path(reports), output, rejected_file(output), cache)
     next(read_reports(reports), None)
     chosen = {"rules": _rules, "medgemma": _medgemma, "openai": _openai}[_MINER.value]()
     if _DRY_RUN.value:
@@ -126,7 +134,6 @@ def main() -> None:
         )
         print(line)
         return
-    cache = Path(_CACHE.value or f"{output}.answers")
     account = mine(
         reports,
         output,
@@ -136,6 +143,20 @@ def main() -> None:
         evidence_text=_EVIDENCE_TEXT.value,
     )
     print("\n".join(account.lines()))
+
+
+def _check_files(reports: "Path", output: "Path", rejected: "Path", cache: "Path") -> None:
+    """Whether the files can be written, and do not overwrite each other."""
+    for flag, path in (("output", output), ("cache", cache)):
+        if not path.absolute().parent.is_dir():
+            raise UserError(f"--{flag}={path}: there is no folder {path.parent}")
+        if path.is_dir():
+            raise UserError(f"--{flag}={path} is a folder: give a file")
+    files = [reports, output, rejected, cache]
+    if len({path.resolve() for path in files}) < len(files):
+        raise UserError(
+            f"--output={output}: reports, findings, {rejected.name} and cache must be four files"
+        )
 
 
 def _rules() -> _Chosen:
@@ -169,22 +190,28 @@ def _medgemma() -> _Chosen:
 
 def _openai() -> _Chosen:
     import os
-
     from urllib.parse import urlsplit
 
-    address = urlsplit(_SERVER.value or "")
-    if address.scheme not in ("http", "https") or not address.netloc:
+    try:
+        address = urlsplit(_SERVER.value or "")
+        known = address.scheme in ("http", "https") and address.hostname and address.port != 0
+    except ValueError:
+        address, known = None, False
+    if address is None or not known:
         raise UserError(
             f"--server={_SERVER.value or ''}: give its address, such as http://host:8000/v1"
         )
+    key = os.environ.get(_API_KEY_VARIABLE.value, "").strip()
+    if not key.isprintable():
+        raise UserError(f"--api_key_variable={_API_KEY_VARIABLE.value}: the key holds a line break")
     from wristmir_jax.reports.language_models import prompt
     from wristmir_jax.reports.language_models.server import Server, identity, in_batches, probed
 
     server = Server(
-        url=_SERVER.value,
+        url=address.geturl(),
         model=_MODEL.value,
         response_format=_RESPONSE_FORMAT.value,
-        api_key=os.environ.get(_API_KEY_VARIABLE.value, ""),
+        api_key=key,
         concurrency=_CONCURRENCY.value,
         requests_per_minute=_REQUESTS_PER_MINUTE.value,
         max_tokens=_MAX_TOKENS.value,

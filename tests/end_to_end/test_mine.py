@@ -37,6 +37,8 @@ def test_findings_and_rejections_are_written_in_order_and_hold_no_text(tmp_path)
             {"exam_id": "0011", "report": "Keine Fraktur des Handgelenks, keine Luxation."},
             {"exam_id": "0012", "report": "  "},
             {"exam_id": 13, "report": REPORT},
+            {"exam_id": [], "report": REPORT},
+            {"exam_id": "0014", "report": "half \ud83d"},
         ],
     )
     output = tmp_path / "findings.jsonl"
@@ -47,8 +49,8 @@ def test_findings_and_rejections_are_written_in_order_and_hold_no_text(tmp_path)
     assert found[0]["flags"] == ["side differs from the exam's"]
     assert [line["findings"]["laterality"] for line in found[3:]] == ["left", "right"]
     rejected = lines(tmp_path / "findings.rejected.jsonl")
-    assert [line["exam_id"] for line in rejected] == ["0011", "0012", ""]
-    assert "rejected 3" in done.stdout
+    assert [line["exam_id"] for line in rejected] == ["0011", "0012", "", "", "0014"]
+    assert "rejected 5" in done.stdout
     written = "".join(path.read_text(errors="replace") for path in tmp_path.glob("findings*"))
     assert NAME.split()[1] not in written + done.stdout + done.stderr
 
@@ -105,6 +107,22 @@ def test_a_dry_run_says_what_it_would_take_and_writes_nothing(tmp_path):
     assert line.startswith("50 reports, about ")
     assert " reports/s " in line and " hours" in line
     assert [path.name for path in tmp_path.iterdir()] == ["reports.jsonl"]
+
+
+def test_files_that_would_overwrite_each_other_are_refused(tmp_path):
+    reports = write(tmp_path / "reports.jsonl", [{"exam_id": "1", "report": REPORT}])
+    for flags, expected in (
+        ({"output": reports}, "must be four files"),
+        ({"output": tmp_path / "f.jsonl", "cache": reports}, "must be four files"),
+        ({"output": tmp_path}, "is a folder"),
+        ({"output": tmp_path / "f.jsonl", "cache": tmp_path / "no" / "cache"}, "no folder"),
+    ):
+        assert expected in refuse("mine", reports=reports, **flags)
+    assert REPORT in reports.read_text()
+    other = tmp_path / "text"
+    other.write_text("no SQLite file" * 100)
+    message = refuse("mine", reports=reports, output=tmp_path / "f.jsonl", cache=other)
+    assert "--cache=" in message and "only one run" in message
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from tests.end_to_end.commands import environment
 from tools.bench.mining import phantoms
@@ -167,3 +169,21 @@ def test_the_same_report_gives_the_same_findings_in_every_process():
         for seed in ("1", "2", "3")
     }
     assert len(told) == 1
+
+
+# Words in any order: a report may say anything, and none may end the run.
+WORDS = sorted({word for line in GOLD for word in line["report"].split()})
+
+
+@hypothesis.settings(max_examples=400)
+@hypothesis.given(st.lists(st.sampled_from(WORDS) | st.text(max_size=8), max_size=40))
+def test_no_text_whatever_ends_in_an_exception(spoken):
+    RulesMiner().read(Report("1", " ".join(spoken)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Normalwrist, left.", "Distal radius fracture, angulated 270 degrees.", "", "{", "/", "((("],
+)
+def test_odd_reports_are_read(text):
+    RulesMiner().read(Report("1", text))

@@ -3,8 +3,8 @@
 import collections
 import dataclasses
 import json
-import os
 import random
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -43,19 +43,30 @@ def read_reports(path: epath.PathLike) -> Iterator[Report | Rejection]:
             yield Rejection("", f"line {number}: not a JSON object")
             continue
         exam_ids = line.get("exam_id")
-        exam_ids = exam_ids if isinstance(exam_ids, list) else [exam_ids]
+        exam_ids = exam_ids if isinstance(exam_ids, list) and exam_ids else [exam_ids]
         text, side = line.get("report"), line.get("laterality") or "unknown"
         for exam_id in exam_ids:
             if not isinstance(exam_id, str) or not exam_id:
                 yield Rejection("", f"line {number}: exam_id is no text")
             elif not isinstance(text, str) or not text.strip():
                 yield Rejection(exam_id, f"line {number}: report is empty or no text")
+            elif not _is_unicode(text):
+                yield Rejection(exam_id, f"line {number}: report holds half a character")
             elif side not in _SIDES:
                 yield Rejection(
                     exam_id, f"line {number}: laterality is none of {', '.join(_SIDES)}"
                 )
             else:
                 yield Report(exam_id, text, side)
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a text can be written down: JSON may hold one half of a pair of surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @dataclasses.dataclass
@@ -102,8 +113,24 @@ def mine(
         evidence_text: whether to write the words of the report beside their place.
 
     Raises:
-        UserError: the reports cannot be read.
+        UserError: the reports cannot be read, or a file not written.
     """
+    try:
+        return _mine(reports, output, miner, identity, cache, evidence_text)
+    except sqlite3.Error as error:
+        raise UserError(
+            f"--cache={cache}: {error}: give a file that only one run of mine writes"
+        ) from None
+
+
+def _mine(
+    reports: epath.PathLike,
+    output: Path,
+    miner: BatchMiner,
+    identity: str,
+    cache: Path,
+    evidence_text: bool,
+) -> Account:
     answers = Answers(cache, identity)
     try:
         total = sum(
@@ -157,7 +184,8 @@ def _write(
 ) -> Account:
     account = Account()
     aside = [
-        path.with_name(f"{path.name}.partial-{os.getpid()}")
+        # One name, so that the next run replaces what a killed one left.
+        path.with_name(f"{path.name}.partial")
         for path in (output, rejected_file(output))
     ]
     try:

@@ -70,19 +70,23 @@ class Server:
         self._note(report)
         if self._options.restart_after and self._asked >= self._options.restart_after:
             os._exit(_RESTART)
-        spelling = body.get("response_format", {}).get("type", "none")
-        if self._options.only and spelling != self._options.only:
-            return web.json_response({"error": "response_format"}, status=500)
-        if "poison" in report:
-            return web.json_response({"error": report}, status=500)
-        if "unreadable" in report:
-            return web.json_response({"error": report}, status=400)
+        status = self._refusal(report, body.get("response_format", {}).get("type", "none"))
+        if status:
+            return web.json_response({"error": report}, status=status)
         if self._chance.random() < self._options.faults:
             return await self._fail(request, self._chance.choice(FAULTS))
         content = json.dumps(answer(report))
         if "endless" in report:
             return web.json_response(completion(content[:50], "length"))
         return web.json_response(completion(content))
+
+    def _refusal(self, report: str, spelling: str) -> int:
+        """Status of what is never answered, or 0."""
+        if self._options.always:
+            return self._options.always
+        if self._options.only and spelling != self._options.only:
+            return 500
+        return 500 if "poison" in report else 400 if "unreadable" in report else 0
 
     async def _fail(self, request: web.Request, fault: str) -> web.StreamResponse:
         if fault == "time-out":
@@ -127,6 +131,7 @@ def main() -> None:
     parser.add_argument("--faults", type=float, default=0.0)
     parser.add_argument("--restart_after", type=int, default=0)
     parser.add_argument("--only", default="")
+    parser.add_argument("--always", type=int, default=0)
     parser.add_argument("--log", default="")
     options = parser.parse_args()
     context = multiprocessing.get_context("spawn")

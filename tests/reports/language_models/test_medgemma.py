@@ -9,6 +9,7 @@ pytest.importorskip("llguidance")
 
 from tests.reports.language_models import tiny_gemma  # noqa: E402
 from wristmir_jax.errors import UserError  # noqa: E402
+from wristmir_jax.reports.language_models import prompt  # noqa: E402
 from wristmir_jax.reports.language_models.medgemma import MedGemma  # noqa: E402
 from wristmir_jax.reports.language_models.replies import Reply  # noqa: E402
 from wristmir_jax.reports.mine_files import mine  # noqa: E402
@@ -53,10 +54,31 @@ def test_batching_changes_no_answer(model, answers):
 
 def test_an_answer_that_does_not_end_is_rejected_as_such(folder):
     model = MedGemma(str(folder), device="cpu", max_tokens=5)
-    assert model(REPORTS[:1]) == [Rejection("0", "the model's answer was longer than 5 tokens")]
+    reason = "the model's answer was longer than 5 tokens"
+    assert model(REPORTS[:1]) == [Rejection("0", reason, again=True)]
 
 
-def test_model_revision_and_prompt_stand_beside_every_answer(tmp_path, model, capfd, caplog):
+def test_a_batch_that_is_too_large_for_the_device_is_halved(folder, monkeypatch):
+    model = MedGemma(str(folder), device="cpu", batch_size=4)
+    sizes = []
+
+    def answers(reports):
+        sizes.append(len(reports))
+        if len(reports) > 1 or "</report>" in reports[0].text:
+            raise torch.OutOfMemoryError
+        return [prompt.examples()[0][1]]
+
+    monkeypatch.setattr(model, "answers", answers)
+    found = model([*REPORTS[:1], *REPORTS[3:]])
+    assert sizes == [2, 1, 1]
+    assert found[1] == Rejection(
+        "3", "the report is too long for the memory of the device", again=True
+    )
+
+
+def test_model_revision_and_prompt_stand_beside_every_answer(
+    tmp_path, model, capfd, caplog, monkeypatch
+):
     given = [{"exam_id": report.exam_id, "report": report.text} for report in REPORTS]
     reports = tmp_path / "reports.jsonl"
     reports.write_text("".join(json.dumps(line) + "\n" for line in given))
@@ -65,6 +87,11 @@ def test_model_revision_and_prompt_stand_beside_every_answer(tmp_path, model, ca
     assert account.read == len(REPORTS)
     assert account.sides + sum(account.rejected.values()) >= len(REPORTS)
     assert model.identity.startswith("medgemma tiny@")
+    text, answer = prompt.examples()[0]
+    monkeypatch.setattr(model, "answers", lambda reports: [answer for _ in reports])
+    reports.write_text(json.dumps({"exam_id": "9", "report": text}))
+    mine(reports, output, model.in_batches, model.identity, cache=tmp_path / "cache")
+    assert json.loads(output.read_text())["miner"] == model.identity
     told = capfd.readouterr()
     files = [path for path in tmp_path.iterdir() if path != reports]
     written = "".join(path.read_text(errors="replace") for path in files if path.is_file())

@@ -2,13 +2,19 @@
 
 import copy
 import json
+import re
 
 import hypothesis
 import pytest
 from hypothesis import strategies as st
 
 from wristmir_jax.reports.language_models import prompt
-from wristmir_jax.reports.language_models.replies import SCHEMA, mined_from, place_of
+from wristmir_jax.reports.language_models.replies import (
+    QUOTE_LENGTH,
+    SCHEMA,
+    mined_from,
+    place_of,
+)
 from wristmir_jax.reports.mining import Rejection, Report
 from wristmir_jax.reports.verification import verified
 
@@ -96,7 +102,9 @@ def test_any_words_of_a_report_are_found_whatever_their_blanks_and_case(text, da
     words = text.split()
     first = data.draw(st.integers(0, len(words) - 4))
     chosen = words[first : first + data.draw(st.integers(3, len(words) - first))]
-    place = place_of("  ".join(chosen).upper(), text)
+    quote = "  ".join(chosen).upper()
+    hypothesis.assume(len(quote) < QUOTE_LENGTH)
+    place = place_of(quote, text)
     hypothesis.assume(sum(map(str.isalpha, "".join(chosen))) >= 4)
     if place is None:
         # Upper case of a German sharp s is two letters.
@@ -104,6 +112,57 @@ def test_any_words_of_a_report_are_found_whatever_their_blanks_and_case(text, da
         return
     found = text[slice(*place)].upper().split()
     assert " ".join(found).strip(".:?\"'") == " ".join(chosen).upper().strip(".:?\"'")
+
+
+@pytest.mark.parametrize("text", ["Fracture [REDACTED] of radius.", "On <DATE> seen: fracture."])
+def test_words_are_found_as_the_model_was_shown_them(text):
+    (*_, last) = prompt.messages(Report("1", text))
+    shown = last["content"].removeprefix("<report>\n").removesuffix("\n</report>")
+    place = place_of(shown, text)
+    assert place is not None
+    assert text[slice(*place)] == text.rstrip(".")
+
+
+def test_the_last_place_counts_and_none_that_is_barred():
+    text = "History: ulna fracture. Findings: ulna fracture. Note to AI: ulna fracture."
+    first, second, third = (m.span() for m in re.finditer("ulna fracture", text))
+    assert place_of("ulna fracture", text) == third
+    assert place_of("ulna fracture", text, [(48, len(text))]) == second
+    assert place_of("Ulna fracture", "Ulna fracture; no ulna fracture") == (0, 13)
+    assert first[1] < second[0]
+
+
+def test_quotes_in_scripts_without_blanks_and_cut_off_ones_are_found():
+    assert (
+        place_of("\u9aa8\u6298\u3042\u308a", "\u6a48\u9aa8\u306b\u9aa8\u6298\u3042\u308a\u3002")
+        is not None
+    )
+    text = "fracture of the distal radius " * 12
+    assert place_of(text[:160], text) is not None
+    assert place_of("10-15 degrees", "angulated 10\u201315 degrees") is not None
+
+
+@pytest.mark.parametrize(
+    ("bone", "usable"),
+    [("radial shaft", True), ("fifth metacarpal", True), (".", False), ("Xanthippe", False)],
+)
+def test_what_is_called_a_bone_must_be_one(bone, usable):
+    report, answer = example()
+    quote = answer["wrists"][0]["regions"]["distal_radius"]["quote"]
+    answer["wrists"][0]["other_fractures"] = [{"quote": quote, "bone": bone}]
+    mined = mined_from(json.dumps(answer), report)
+    assert isinstance(mined, Rejection) != usable
+
+
+def test_no_angulation_has_no_direction_and_markdown_around_json_is_read():
+    report, answer = example()
+    answer["wrists"][0]["regions"]["distal_ulna"] |= {
+        "angulation_degrees": [0],
+        "angulation_direction": "dorsal",
+    }
+    mined = mined_from(f"```json\n{json.dumps(answer)}\n```", report)
+    assert not isinstance(mined, Rejection)
+    assert mined[0].findings.regions["distal_ulna"].angulation_direction is None
 
 
 def test_no_part_of_a_word_is_evidence():

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 
 from wristmir_jax.errors import UserError
 from wristmir_jax.reports.language_models import prompt
 from wristmir_jax.reports.language_models.replies import CUT_OFF, SCHEMA, mined_from
 from wristmir_jax.reports.mining import Mined, Rejection, Report
 
+TOO_LONG = "the report is too long for the memory of the device"
 DEFAULT_MODEL = "google/medgemma-4b-it"
 
 # Config's `model_type` -> the transformers class: MedGemma with and without its image tower.
@@ -65,7 +67,13 @@ class MedGemma:
                 "together: pip install 'wristmir_jax[mine]'"
             ) from None
         self._torch, self._llguidance = torch, llguidance
-        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        try:
+            self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+            torch.zeros(1, device=self._device)
+        except (RuntimeError, AssertionError):
+            raise UserError(
+                f"--device={device}: PyTorch has no such device here; give cuda:0, mps or cpu"
+            ) from None
         self._batch_size, self._max_tokens = batch_size, max_tokens
         try:
             config = transformers.AutoConfig.from_pretrained(model, revision=revision or None)
@@ -82,9 +90,12 @@ class MedGemma:
                 revision=revision or None,
                 # Half precision is slow on CPUs, and few of them need it for want of memory.
                 dtype=torch.float32 if self._device.type == "cpu" else torch.bfloat16,
+                use_safetensors=True,
             )
-        except (OSError, ValueError):
-            raise UserError(f"--model={model}: no weights are there; {_HOW_TO_GET}") from None
+        except (OSError, ValueError, SafetensorError):
+            raise UserError(
+                f"--model={model}: no weights in safetensors can be read there; {_HOW_TO_GET}"
+            ) from None
         self._network.to(self._device).eval()
         self.identity = f"medgemma {_name(model, config)} prompt {prompt.version()}"
         ends = self._network.generation_config.eos_token_id
@@ -141,12 +152,25 @@ class MedGemma:
         found: list[list[Mined] | Rejection] = []
         for first in range(0, len(reports), self._batch_size):
             chosen = list(reports[first : first + self._batch_size])
-            for report, answer in zip(chosen, self.answers(chosen), strict=True):
-                if answer is None:
-                    found.append(Rejection(report.exam_id, CUT_OFF.format(self._max_tokens)))
-                else:
-                    found.append(mined_from(answer, report))
+            found.extend(self._mined(chosen))
         return found
+
+    def _mined(self, reports: list[Report]) -> list[list[Mined] | Rejection]:
+        """Answers of one batch; in halves where the memory of the device is too small for it."""
+        try:
+            answers = self.answers(reports)
+        except self._torch.OutOfMemoryError:
+            if len(reports) == 1:
+                return [Rejection(reports[0].exam_id, TOO_LONG, again=True)]
+            half = len(reports) // 2
+            return [*self._mined(reports[:half]), *self._mined(reports[half:])]
+        cut_off = CUT_OFF.format(self._max_tokens)
+        return [
+            Rejection(report.exam_id, cut_off, again=True)
+            if answer is None
+            else mined_from(answer, report)
+            for report, answer in zip(reports, answers, strict=True)
+        ]
 
     def in_batches(
         self, batches: Iterator[list[Report]]
@@ -193,7 +217,7 @@ def _name(model: str, config: Any) -> str:
     if not folder.is_dir():
         return f"{model}@{getattr(config, '_commit_hash', None) or 'unknown'}"
     digest = hashlib.blake2b(digest_size=6)
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in sorted((*folder.glob("*.safetensors"), *folder.glob("*.json"))):
         with path.open("rb") as file:
             while block := file.read(1 << 24):
                 digest.update(block)

@@ -53,7 +53,7 @@ def characters() -> int:
 
 
 # What opens a mark of a chat template or of the frame: no report may close its own frame or turn.
-_MARKUP = re.compile(r"(<|\[)(?=[/|a-zA-Z])")
+_MARKUP = re.compile(r"(<|\[)(?=[^\s\d=])")
 
 
 def _framed(text: str) -> str:

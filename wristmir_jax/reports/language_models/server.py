@@ -14,6 +14,7 @@ import random
 import time
 from collections.abc import Iterator
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import aiohttp
 import tenacity
@@ -46,11 +47,22 @@ _PROBED = ("json_schema", "json_object")
 REFUSED = "the server refused the report: status {}"
 NO_ANSWER = "the server gave no usable answer in {} attempts"
 
-# What a server says when it is busy or away, which is no fault of the report.
-_BUSY = frozenset({429, 503})
+# What a server, or a proxy before it, says when it is busy or away: no fault of the report.
+_BUSY = frozenset({429, 502, 503, 504})
 _FAULTY = frozenset({408, 409, 425})
-_OURS = {401: "--api_key_variable", 403: "--api_key_variable", 404: "--server and --model"}
+# What no other report would change; 403 and 404 only where nothing has been answered yet.
+_OURS = {
+    401: "--api_key_variable",
+    402: "the account of --api_key_variable",
+    403: "--api_key_variable",
+    404: "--server and --model",
+    405: "--server",
+}
+_AT_FIRST = frozenset({403, 404})
+# Refusals before the first answer that are taken for a fault of the settings.
+_REFUSALS = 20
 _LONGEST_PAUSE = 30.0
+_LONGEST_RETRY_AFTER = 600.0
 # Answers are handed on, and so kept, at least as often.
 _SECONDS_A_BATCH = 1.0
 _LARGEST_BATCH = 256
@@ -109,50 +121,71 @@ class _Gate:
 
     async def passed(self) -> None:
         """Waits for the turn of one request."""
-        now = time.monotonic()
-        turn = max(now, self._next)
-        self._next = turn + self._interval
-        while (wait := max(turn, self._open_at) - time.monotonic()) > 0:
+        # Whoever waited takes a turn anew, so that a pause is not followed by a burst.
+        while (wait := max(self._next, self._open_at) - time.monotonic()) > 0:
             await asyncio.sleep(wait)
+        self._next = time.monotonic() + self._interval
 
     def answered(self) -> None:
         self._last_answer = time.monotonic()
         self._pauses = 0
 
+    def check(self, reason: Exception) -> None:
+        """Whether it is worth while to ask on.
+
+        Raises:
+            UserError: there was no answer for longer than the patience lasts.
+        """
+        if time.monotonic() - self._last_answer > self._server.patience:
+            raise UserError(
+                f"--server={_shown(self._server.url)} gave no answer for "
+                f"{self._server.patience:.0f} s ({reason}): see to it and run the same command "
+                "again, which goes on from here"
+            ) from None
+
     def close(self, reason: _AwayError) -> None:
         """Hold requests back, for as long as the server asks or else longer each time.
 
         Raises:
-            UserError: it has been away for longer than the patience lasts.
+            UserError: as of `check`.
         """
+        self.check(reason)
         now = time.monotonic()
-        if now - self._last_answer > self._server.patience:
-            raise UserError(
-                f"--server={self._server.url} gave no answer for {self._server.patience:.0f} s "
-                f"({reason}): see to it and run the same command again, which goes on from here"
-            ) from None
         if now < self._open_at:
             return
-        if not self._pauses:
-            _log.warning(
-                "--server=%s: %s; trying again for %.0f s",
-                self._server.url,
-                reason,
-                self._server.patience,
-            )
+        if self._pauses == _PAUSES_UNTOLD:
+            url, patience = _shown(self._server.url), self._server.patience
+            _log.warning("--server=%s: %s; asking on for %.0f s", url, reason, patience)
         pause = min(_LONGEST_PAUSE, 0.25 * 2.0**self._pauses) * random.uniform(0.5, 1.0)
         self._pauses += 1
         self._open_at = now + (pause if reason.seconds is None else reason.seconds)
 
 
+# A server that is only busy asks for a pause or two.
+_PAUSES_UNTOLD = 3
+
+
+def _shown(url: str) -> str:
+    """An address without a user's name and password."""
+    return urlsplit(url)._replace(netloc=urlsplit(url).netloc.rpartition("@")[2]).geturl()
+
+
 class _Client:
-    """Asks one server."""
+    """Asks one server.
+
+    Attributes:
+        faults: how often each kind was met.
+        refusal: what the server said when it last refused something, shortened. It may hold words
+            of the report: only for reports of our own.
+    """
 
     def __init__(self, server: Server, session: aiohttp.ClientSession):
         self._server, self._session = server, session
         self.concurrency = server.concurrency
         self._gate = _Gate(server)
         self.faults: collections.Counter[str] = collections.Counter()
+        self.refusal = ""
+        self._answered = self._refused = 0
 
     @classmethod
     async def connected(cls, server: Server) -> Self:
@@ -177,7 +210,7 @@ class _Client:
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(_FaultyAnswerError),
             stop=tenacity.stop_after_attempt(server.attempts),
-            wait=tenacity.wait_random_exponential(multiplier=0.1, max=_LONGEST_PAUSE),
+            wait=tenacity.wait_random_exponential(multiplier=0.5, max=_LONGEST_PAUSE),
             reraise=True,
         )
         try:
@@ -198,18 +231,35 @@ class _Client:
         try:
             status, answer = await self._posted(body)
             if status != 200:
-                return Rejection(report.exam_id, REFUSED.format(status))
+                self._refuse(status)
+                return Rejection(report.exam_id, REFUSED.format(status), again=True)
             content = _content(answer)
         except _FaultyAnswerError as fault:
             self.faults[str(fault)] += 1
+            self._gate.check(fault)
             raise
+        self._answered += 1
         if content is None:
-            return Rejection(report.exam_id, CUT_OFF.format(server.max_tokens))
+            return Rejection(report.exam_id, CUT_OFF.format(server.max_tokens), again=True)
         mined = mined_from(content, report)
         if isinstance(mined, Rejection) and mined.reason == BROKEN:
             self.faults["broken JSON"] += 1
             raise _FaultyAnswerError("broken JSON")
         return mined
+
+    def _refuse(self, status: int) -> None:
+        """Count a refusal.
+
+        Raises:
+            UserError: it is not the report that is refused.
+        """
+        self._refused += 1
+        ours = status in _OURS and not (status in _AT_FIRST and self._answered)
+        what = _OURS.get(status, "--server, --model, --max_tokens and --response_format")
+        if ours or (not self._answered and self._refused >= _REFUSALS) or status < 400:
+            raise UserError(
+                f"--server={_shown(self._server.url)} answers with status {status}: check {what}"
+            )
 
     async def _posted(self, body: dict[str, Any]) -> tuple[int, Any]:
         """Status and content of an answer; waits while the server is away."""
@@ -225,24 +275,29 @@ class _Client:
                     # Others are answered meanwhile: it is this one that the server shuns.
                     raise _FaultyAnswerError(str(away)) from None
                 continue
-            self._gate.answered()
+            if found[0] == 200:
+                self._gate.answered()
             return found
 
     async def _post_once(self, body: dict[str, Any]) -> tuple[int, Any]:
         server = self._server
         url = f"{server.url.rstrip('/')}/chat/completions"
         try:
-            async with self._session.post(url, json=body) as response:
+            # A redirect could carry reports to another host.
+            async with self._session.post(url, json=body, allow_redirects=False) as response:
                 status = response.status
+                if status == 200:
+                    return status, await response.json(content_type=None)
+                self.refusal = f"status {status}: {(await response.text())[:_SHOWN]}"
                 if status in _BUSY:
                     raise _AwayError(f"status {status}", _seconds(response.headers))
                 if status in _FAULTY or status >= 500:
                     raise _FaultyAnswerError(f"status {status}")
-                if status in _OURS:
-                    raise UserError(f"{url} answers with status {status}: check {_OURS[status]}")
-                return status, await response.json(content_type=None) if status == 200 else None
-        except aiohttp.ClientConnectorError:
+                return status, None
+        except (aiohttp.ClientConnectorError, aiohttp.ServerDisconnectedError):
             raise _AwayError("no connection") from None
+        except aiohttp.ClientOSError:
+            raise _AwayError("connection cut") from None
         except TimeoutError:
             raise _FaultyAnswerError("time-out") from None
         except (aiohttp.ClientError, ConnectionError):
@@ -251,10 +306,14 @@ class _Client:
             raise _FaultyAnswerError("broken JSON") from None
 
 
+# Characters of what a server says to our own example.
+_SHOWN = 200
+
+
 def _seconds(headers: Any) -> float | None:
     """Of `Retry-After` (RFC 9110, section 10.2.3), where it is a number."""
     try:
-        return min(_LONGEST_PAUSE, max(0.0, float(headers["Retry-After"])))
+        return min(_LONGEST_RETRY_AFTER, max(0.0, float(headers["Retry-After"])))
     except (KeyError, ValueError):
         return None
 
@@ -267,13 +326,14 @@ def _content(answer: Any) -> str | None:
     """
     try:
         choice = answer["choices"][0]
+        if choice.get("finish_reason") == "length":
+            return None
         content = choice["message"]["content"]
-        cut_off = choice.get("finish_reason") == "length"
     except (KeyError, IndexError, TypeError, AttributeError):
         raise _FaultyAnswerError("broken JSON") from None
     if not isinstance(content, str):
         raise _FaultyAnswerError("broken JSON")
-    return None if cut_off else content
+    return content
 
 
 def identity(server: Server, revision: str = "") -> str:
@@ -313,25 +373,31 @@ def probed(server: Server) -> Server:
     """
     text, _ = prompt.examples()[0]
 
-    async def answers(candidate: Server) -> bool:
+    async def answer_and_refusal(candidate: Server) -> tuple[list[Mined] | Rejection, str]:
         client = await _Client.connected(candidate)
         try:
-            answer = await client.mined(Report("", text))
+            return await client.mined(Report("", text)), client.refusal
         finally:
             await client.close()
-        # A poor answer is one by the schema all the same.
-        return not isinstance(answer, Rejection) or (
-            not answer.again and answer.reason not in map(REFUSED.format, range(400, 600))
-        )
 
+    refusal = ""
     for spelling in _PROBED:
         candidate = dataclasses.replace(server, response_format=spelling)
-        if asyncio.run(answers(dataclasses.replace(candidate, attempts=2))):
+        trial = dataclasses.replace(candidate, attempts=min(server.attempts, _TRIALS))
+        answer, refusal = asyncio.run(answer_and_refusal(trial))
+        # A poor answer is one by the schema all the same.
+        if not isinstance(answer, Rejection) or not answer.again:
             return candidate
+    said = f" ({' '.join(refusal.split())})" if refusal else ""
     raise UserError(
-        f"--server={server.url} gives no answer by a JSON schema: start it with structured output, "
-        "or set --response_format=none and have answers that are not of the schema set aside"
+        f"--server={_shown(server.url)} gives no answer by a JSON schema{said}: start it with "
+        "structured output and room for the prompt, or set --response_format=none and have "
+        "answers that are not of the schema set aside"
     )
+
+
+# Times that a spelling is tried: a server may have a fault of its own just then.
+_TRIALS = 4
 
 
 class _Asking:
@@ -342,6 +408,7 @@ class _Asking:
         self._answers = asyncio.Queue()
         self._tasks: list[asyncio.Task[None]] = []
         self._at_work = 0
+        self._failure: Exception | None = None
 
     def start(self, client: _Client, reports: Iterator[Report], concurrency: int) -> None:
         self._at_work = concurrency
@@ -356,7 +423,13 @@ class _Asking:
         self._answers.put_nowait(None)
 
     async def for_a_moment(self) -> list[tuple[Report, list[Mined] | Rejection]]:
-        """What is answered within a moment, at least one; none when all are."""
+        """What is answered within a moment, at least one; none when all are.
+
+        Raises:
+            UserError: the server cannot be used; what was answered before is handed on first.
+        """
+        if self._failure is not None:
+            raise self._failure
         answered: list[tuple[Report, list[Mined] | Rejection]] = []
         end = time.monotonic() + _SECONDS_A_BATCH
         while self._at_work and len(answered) < _LARGEST_BATCH:
@@ -369,6 +442,9 @@ class _Asking:
             if entry is None:
                 self._at_work -= 1
             elif isinstance(entry, Exception):
+                self._failure = entry
+                if answered:
+                    break
                 raise entry
             else:
                 answered.append(entry)
