@@ -133,10 +133,8 @@ def test_the_last_place_counts_and_none_that_is_barred():
 
 
 def test_quotes_in_scripts_without_blanks_and_cut_off_ones_are_found():
-    assert (
-        place_of("\u9aa8\u6298\u3042\u308a", "\u6a48\u9aa8\u306b\u9aa8\u6298\u3042\u308a\u3002")
-        is not None
-    )
+    quote = "\u9aa8\u6298\u3042\u308a"
+    assert place_of(quote, f"\u6a48\u9aa8\u306b{quote}\u3002") is not None
     text = "fracture of the distal radius " * 12
     assert place_of(text[:160], text) is not None
     assert place_of("10-15 degrees", "angulated 10\u201315 degrees") is not None

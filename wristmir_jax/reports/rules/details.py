@@ -200,6 +200,10 @@ def _number(item: Item) -> float | None:
         return None
 
 
+# Of what a bone can be angulated by; larger ones are of something else.
+_LARGEST_ANGLE = 180.0
+
+
 def _angulation(items: Sequence[Item]) -> tuple[float | None, str | None]:
     named = [
         position
@@ -247,6 +251,8 @@ def _degrees(items: Sequence[Item]) -> list[tuple[float, int, bool]]:
             continue
         before = items[position - 1]
         if before.kind != words.NUMBER or (value := _number(before)) is None:
+            continue
+        if value > _LARGEST_ANGLE:
             continue
         first = position - 1
         if (

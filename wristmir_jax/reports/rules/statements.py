@@ -671,7 +671,8 @@ def _normal_bones(chunk: Chunk) -> bool:
         return True
     before = [item for item in subjects if item.end <= normal.start]
     after = [item for item in subjects if item.start >= normal.end]
-    nearest = before[-1] if before else after[0]
+    # One may lie around the other where two words were run together.
+    nearest = before[-1] if before else (after or subjects)[0]
     if (
         before
         and after
