@@ -194,6 +194,9 @@ def _set_comparisons_aside(sentences: Sequence[Sentence]) -> None:
             sentence.side = "compared"
 
 
+_ASIDE = frozenset({words.SIDE, words.BOTH_SIDES, words.COMPARISON_VIEW})
+
+
 def _sided(sentence: Sentence, side: str) -> tuple[list[Sentence], str]:
     """Pieces of a sentence with their sides, and the side that the following ones stand under.
 
@@ -206,9 +209,11 @@ def _sided(sentence: Sentence, side: str) -> tuple[list[Sentence], str]:
         if len(kept) < len(sentence.items):
             sentence = dataclasses.replace(sentence, items=kept)
     items, concepts = sentence.items, sentence.concepts
-    own = sentence.sides if words.SIDE in concepts else set()
-    sentence.own = bool(own)
     sentence.side = side
+    if concepts.isdisjoint(_ASIDE):
+        return [sentence], side
+    own = sentence.sides
+    sentence.own = bool(own)
     if len(own) > 1:
         pieces = _by_side(sentence)
         bare = any(piece.concepts <= {words.SIDE, words.MARK} for piece in pieces)

@@ -123,13 +123,12 @@ class Tokens:
     places: list[tuple[int, int]]
 
 
-# That no token begins with a blank, and that letters are looked for twice, is for speed alone: most
-# places between tokens are blanks, and most letters are of ASCII.
+# That no token begins with a blank, and what a word of ASCII ends at, is said for speed alone.
 _TOKEN = re.compile(
     r"(?! )(?:"
-    r"23[ru]?-?[em]/\d(?:\.\d)?|w/(?:o\b)?|(?:[a-z]+[^\W\d_]*|[^\W\d_]+)(?:'[a-z]+)?"
+    r"w/(?:o\b)?|[a-z]+(?=[ ,.\n])|[^\W\d_]+(?:'[a-z]+)?"
     r"|[#?%\u00b0.;:,()\[\]/\u2013\u2014+&!~<>=-]|\n\s*"
-    r"|\d+(?:/\d+(?:/\d+)?|(?:st|nd|rd|th)\b|\.\d+)?)"
+    r"|23[ru]?-?[em]/\d(?:\.\d)?|\d+(?:/\d+(?:/\d+)?|(?:st|nd|rd|th)\b|\.\d+)?)"
 )
 # A full stop behind these ends no sentence.
 _ABBREVIATIONS = lexicon.word_list("abbreviations")
