@@ -252,8 +252,6 @@ def _degrees(items: Sequence[Item]) -> list[tuple[float, int, bool]]:
         before = items[position - 1]
         if before.kind != words.NUMBER or (value := _number(before)) is None:
             continue
-        if value > _LARGEST_ANGLE:
-            continue
         first = position - 1
         if (
             position >= 3
@@ -278,7 +276,7 @@ def _degrees(items: Sequence[Item]) -> list[tuple[float, int, bool]]:
             now = _number(items[first - 2])
             if now is not None:
                 found.append((now, position, False))
-    return found
+    return [entry for entry in found if entry[0] <= _LARGEST_ANGLE]
 
 
 def _is_past(items: Sequence[Item], first: int, last: int) -> bool:

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from wristmir_jax.reports.rules import lexicon as words
-from wristmir_jax.reports.rules.lexicon import Concept, Node
+from wristmir_jax.reports.rules.lexicon import Node
 from wristmir_jax.reports.rules.text import Tokens
 
 
@@ -29,51 +29,55 @@ def items_of(tokens: Tokens) -> list[Item]:
         if position < end:
             continue
         node = beginnings.get(word)
-        end = position + 1
         if node is None:
-            concept = None
-        elif position < last and spelled[end] in node.following:
-            concept, end = _longest(node, spelled, position)
-        else:
-            concept = node.concept
-        if concept is not None:
-            kind, value = concept
-            spoken = (word,)
-            start, stop = places[position]
+            if word[0].isdigit():
+                found.append(Item(words.NUMBER, word, (word,), *places[position]))
+            continue
+        if position < last and spelled[position + 1] in node.following:
+            node, end = _longest(node, spelled, position)
             if end > position + 1:
-                spoken, stop = tuple(spelled[position:end]), places[end - 1][1]
-            if kind == words.FRACTURE and found and _denies(found[-1]):
-                found[-1].kind, found[-1].value = words.NEGATION, ""
-            found.append(Item(kind, value, spoken, start, stop))
-            if kind == words.BOTH_SIDES and spoken[-1] in ("radius", "ulna"):
-                _name_both(found, spoken)
+                _deny(found, node)
+                spoken = tuple(spelled[position:end])
+                found.append(
+                    Item(node.kind, node.value, spoken, places[position][0], places[end - 1][1])
+                )
+                if node.kind == words.BOTH_SIDES and spoken[-1] in ("radius", "ulna"):
+                    _name_both(found, spoken)
+                continue
+        if node.kind:
+            _deny(found, node)
+            start, stop = places[position]
+            found.append(Item(node.kind, node.value, (word,), start, stop))
         elif word[0].isdigit():
             found.append(Item(words.NUMBER, word, (word,), *places[position]))
     return found
 
 
-def _denies(item: Item) -> bool:
-    """Whether "no displaced" stands there: before a fracture it denies that, else it describes."""
-    return item.kind == words.DISPLACEMENT and item.words[0] in ("no", "without")
+def _deny(found: list[Item], node: Node) -> None:
+    """Makes "no displaced" a denial where a fracture follows: else it describes one."""
+    if node.kind == words.FRACTURE and found:
+        last = found[-1]
+        if last.kind == words.DISPLACEMENT and last.words[0] in ("no", "without"):
+            last.kind, last.value = words.NEGATION, ""
 
 
-def _longest(node: Node, spelled: list[str], position: int) -> tuple[Concept | None, int]:
-    """What the longest phrase from a position on means, and where it ends.
+def _longest(node: Node, spelled: list[str], position: int) -> tuple[Node, int]:
+    """The node of the longest phrase from a position on, and where it ends.
 
     Args:
-        node: of the word there.
+        node: of the word there, which is the answer where no phrase goes on.
         spelled: words of a sentence.
         position: of the first word of the phrase.
     """
-    concept, end = node.concept, position + 1
+    longest, end = node, position + 1
     for place in range(position + 1, len(spelled)):
         following = node.following.get(spelled[place])
         if following is None:
             break
         node = following
-        if node.concept is not None:
-            concept, end = node.concept, place + 1
-    return concept, end
+        if node.kind:
+            longest, end = node, place + 1
+    return longest, end
 
 
 def _name_both(found: list[Item], spoken: tuple[str, ...]) -> None:
@@ -101,25 +105,27 @@ def _repaired(tokens: Tokens) -> tuple[list[str], list[tuple[int, int]]]:
     places: list[tuple[int, int]] = []
     known, before = True, ""
     for position, (word, place) in enumerate(zip(tokens.words, tokens.places, strict=True)):
+        form = forms.get(word)
+        if known and form is not None:
+            spelled.append(form)
+            places.append(place)
+            before = word
+            continue
         if word == "-":
             if _between_numbers(tokens.words, position):
                 spelled.append("to")
                 places.append(place)
                 before = word
             continue
-        if known and word in forms:
-            spelled.append(forms[word])
-            places.append(place)
-            before = word
-            continue
         if spelled and _is_torn(before, word):
             spelled.pop()
             place = (places.pop()[0], place[1])  # noqa: PLW2901
             word = before + word  # noqa: PLW2901
-        written, known = words.spelling(word)
-        before = word
-        spelled += written
-        places += [place] * len(written)
+            form = forms[word]
+        known, before = form is not None, word
+        for written in words.spelling(word) if form is None else (form,):
+            spelled.append(written)
+            places.append(place)
     return spelled, places
 
 

@@ -119,13 +119,15 @@ def _salter_harris() -> Iterator[tuple[str, Concept]]:
 
 
 class Node:
-    """Of the trie of phrases: the words that may follow, and what the words so far mean."""
+    """Of the trie of phrases: the words that may follow, and the kind and value of what the words
+    so far mean, if anything."""
 
-    __slots__ = ("concept", "following")
+    __slots__ = ("following", "kind", "value")
 
     def __init__(self) -> None:
         self.following: dict[str, Node] = {}
-        self.concept: Concept | None = None
+        self.kind = ""
+        self.value = ""
 
 
 @functools.cache
@@ -137,7 +139,8 @@ def phrase_trie() -> Node:
         node = root
         for word in phrase.split():
             node = node.following.setdefault(canonical(word), Node())
-        node.concept = node.concept or concept
+        if not node.kind:
+            node.kind, node.value = concept
     return root
 
 
@@ -159,24 +162,15 @@ def vocabulary() -> frozenset[str]:
 def known_forms() -> dict[str, str]:
     """Words that mean something here, and marks but hyphens -> the form that phrases are written
     in."""
-    return {
-        word: spelling(word).words[0]
-        for word in (*vocabulary(), *"#?%\u00b0.:,()[]/\u2013\u2014+&~<>=")
-    }
-
-
-class Spelling(NamedTuple):
-    """A word as phrases are written: what it was meant to be, and whether it means anything."""
-
-    words: tuple[str, ...]
-    known: bool
+    marks = "#?%\u00b0.:,()[]/\u2013\u2014+&~<>="
+    return {word: spelling(word)[0] for word in (*vocabulary(), *marks)}
 
 
 @functools.lru_cache(maxsize=65536)
-def spelling(word: str) -> Spelling:
+def spelling(word: str) -> tuple[str, ...]:
     """How phrases write a word: itself in canonical form, a key word one letter away, or the two
     words that it ran together."""
-    return Spelling(tuple(map(canonical, _meant(word))), word in vocabulary())
+    return tuple(map(canonical, _meant(word)))
 
 
 # AO Pediatric Comprehensive Classification of Long Bone Fractures: bone, segment, kind.

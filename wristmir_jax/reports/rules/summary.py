@@ -1,6 +1,7 @@
 """The findings of a report from its statements."""
 
 import dataclasses
+import functools
 import operator
 from collections import defaultdict
 from collections.abc import Sequence
@@ -24,10 +25,6 @@ REGIONS_OF_BONE: dict[str, tuple[str, ...]] = {
 }
 # Of those that are whole wrists, a denial speaks of all regions.
 _WHOLE = {"wrist", "bones", "others", "forearm"}
-# Frozen, so that one of each does for all.
-_WITHOUT_DETAILS = {
-    status: RegionFindings(status=status) for status in ("not_mentioned", "no_fracture")
-}
 _SHAFTS = {
     "radius shaft": ("radial shaft",),
     "ulna shaft": ("ulnar shaft",),
@@ -206,11 +203,11 @@ class Summary:
         for region in REGION_NAMES:
             status, basis = self._decide(region) if self._wrist else ("not_mentioned", None)
             if status in DETAILED_STATUSES:
-                regions[region] = RegionFindings(status=status, **self._fields(region))  # pyright: ignore[reportArgumentType]
+                regions[region] = _region(status, **self._fields(region))
                 if basis is not None:
                     evidence.append(Evidence(f"regions.{region}.status", basis.start, basis.end))
             else:
-                regions[region] = _WITHOUT_DETAILS[status]
+                regions[region] = _region(status)
         for statement in self._others.values():
             evidence.append(Evidence("other_fractures", statement.start, statement.end))
         flags = {name: value for name, (_, value) in self.flags.items()}
@@ -244,6 +241,12 @@ class Summary:
         known = self.flags.get(name)
         if known is None or kind > known[0] or (kind == known[0] and value is True):
             self.flags[name] = (kind, value)
+
+
+@functools.lru_cache(maxsize=4096)
+def _region(status: str, **details: Any) -> RegionFindings:
+    """Findings are frozen, and what is said of regions is often the same: one does for all."""
+    return RegionFindings(status=status, **details)  # pyright: ignore[reportArgumentType]
 
 
 _SECTION = operator.attrgetter("kind")
