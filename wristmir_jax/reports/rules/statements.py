@@ -251,9 +251,14 @@ def bones_of(chunk: Chunk) -> list[str]:
     """Keys and names of the bones of a chunk."""
     if words.BONE not in chunk.kinds:
         return []
-    parts = [item.value for item in chunk.items if item.kind == words.PART]
+    named: list[Item] = []
+    parts: set[str] = set()
+    for item in chunk.items:
+        if item.kind == words.BONE:
+            named.append(item)
+        elif item.kind == words.PART:
+            parts.add(item.value)
     shaft, distal = "shaft" in parts or "proximal" in parts, "distal" in parts
-    named = [item for item in chunk.items if item.kind == words.BONE]
     found: list[str] = []
     for item in named:
         bone = item.value
@@ -456,13 +461,14 @@ class _Reader:
             bones = [f"{b} shaft" if b in ("radius", "ulna") else b for b in bones]
         if shaft_here := _names_shaft(bones):
             pending = [f"{b} shaft" if b in ("radius", "ulna") else b for b in pending]
-        if not bones and not pending and not shaft_here:
+        if not bones and not pending:
             bones = self._bones_before(chunk, predicate)
+            shaft_here = _names_shaft(bones)
         statement = self._add(predicate, pending + bones, chunk)
         for part in self._pending:
             statement.items = part.items + statement.items
         self._pending = []
-        if not pending and _names_shaft(bones):
+        if shaft_here and not pending:
             statement.part = "shaft"
         limits = _limits(statement.items)
         if predicate == "no_fracture":
