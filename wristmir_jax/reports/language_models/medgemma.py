@@ -19,7 +19,6 @@ from wristmir_jax.reports.language_models.replies import CUT_OFF, SCHEMA, mined_
 from wristmir_jax.reports.mining import Mined, Rejection, Report
 
 TOO_LONG = "the report is too long for the memory of the device"
-DEFAULT_MODEL = "google/medgemma-4b-it"
 
 # Config's `model_type` -> the transformers class: MedGemma with and without its image tower.
 _CLASSES = {
@@ -48,7 +47,7 @@ class MedGemma:
 
     def __init__(
         self,
-        model: str = DEFAULT_MODEL,
+        model: str,
         *,
         revision: str = "",
         device: str = "",
