@@ -296,7 +296,7 @@ def _is_past(items: Sequence[Item], first: int, last: int) -> bool:
     )
 
 
-_NO_LONGER_PAST = {"from", "was", "were", "compare"}
+_NO_LONGER_PAST = {"from", "was", "were", "compare", "relative", "than"}
 _PAST = frozenset(
     ["previous", "was", "were", "from", "last", "formerly", "originally", "before", "initial"]
 )
@@ -308,6 +308,8 @@ def _direction_near(items: Sequence[Item], position: int, named: Sequence[int]) 
     for place, item in enumerate(items):
         if item.kind not in (words.DIRECTION, words.APEX) or _of_displacement(items, place):
             continue
+        if place > position and _of_next_measure(items, position, place):
+            continue
         # What follows a number is said of it sooner than what goes before.
         distance = place - position if place > position else 2 * (position - place)
         if any(position < other < place for other, _ in _units(items)):
@@ -317,6 +319,19 @@ def _direction_near(items: Sequence[Item], position: int, named: Sequence[int]) 
         if nearest is None or distance < nearest[0]:
             nearest = (distance, item.value)
     return nearest[1] if nearest else None
+
+
+def _of_next_measure(items: Sequence[Item], position: int, place: int) -> bool:
+    """Whether a direction behind a measure is of the next one: "dorsal angulation of 19 degrees,
+    radial angulation of 6 degrees"."""
+    units = [other for other, _ in _units(items)]
+    if not any(other > place for other in units):
+        return False
+    first = max((other for other in units if other < position), default=-1) + 1
+    named_before = any(i.kind in (words.DIRECTION, words.APEX) for i in items[first:position])
+    return named_before and any(
+        item.kind in (words.ANGULATION, words.APEX) for item in items[place : place + 2]
+    )
 
 
 def _units(items: Sequence[Item]) -> list[tuple[int, Item]]:

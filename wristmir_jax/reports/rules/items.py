@@ -38,8 +38,9 @@ def items_of(tokens: Tokens) -> list[Item]:
             if end > position + 1:
                 _deny(found, node)
                 spoken = tuple(spelled[position:end])
+                kind = words.FOLLOW_UP if _was_repeated(spelled, position, end) else node.kind
                 found.append(
-                    Item(node.kind, node.value, spoken, places[position][0], places[end - 1][1])
+                    Item(kind, node.value, spoken, places[position][0], places[end - 1][1])
                 )
                 if node.kind == words.BOTH_SIDES and spoken[-1] in ("radius", "ulna"):
                     _name_both(found, spoken)
@@ -59,6 +60,19 @@ def _deny(found: list[Item], node: Node) -> None:
         last = found[-1]
         if last.kind == words.DISPLACEMENT and last.words[0] in ("no", "without"):
             last.kind, last.value = words.NEGATION, ""
+
+
+def _was_repeated(spelled: list[str], position: int, end: int) -> bool:
+    """Whether "repeat films" are not asked for, but show something."""
+    if spelled[position] != "repeat":
+        return False
+    following = spelled[end : end + 8]
+    shows = next((p for p, word in enumerate(following) if word in _SHOWING), None)
+    return shows is not None and _ASKING.isdisjoint(following[:shows])
+
+
+_SHOWING = words.word_list("showing")
+_ASKING = words.word_list("asking")
 
 
 def _longest(node: Node, spelled: list[str], position: int) -> tuple[Node, int]:
@@ -152,6 +166,8 @@ def reported(items: list[Item]) -> list[Item]:
     kept: list[Item] = []
     for item in items:
         if item.kind == words.UNREPORTED:
+            if _is_adjective(item, items):
+                continue
             return [] if item.words[0] in ORDERS else kept
         if item.kind == words.ADVICE:
             if _is_condition(item, items):
@@ -159,6 +175,20 @@ def reported(items: list[Item]) -> list[Item]:
             return kept
         kept.append(item)
     return kept
+
+
+def _is_adjective(item: Item, items: list[Item]) -> bool:
+    """Whether "the injured right wrist" names what was examined."""
+    following = items[items.index(item) + 1 :]
+    return (
+        item.words == ("injured",)
+        and bool(following)
+        and following[0].kind in (words.SIDE, words.BONE)
+        and any(i.kind in _STATING for i in following)
+    )
+
+
+_STATING = frozenset({words.FRACTURE, words.NORMAL, words.ABNORMALITY})
 
 
 def _is_condition(advice: Item, items: list[Item]) -> bool:

@@ -64,6 +64,22 @@ def _phrases() -> Iterator[tuple[str, Concept]]:
             for phrase in phrases:
                 yield phrase, Concept(kind, value)
     yield from _salter_harris()
+    yield from _not_excluded()
+
+
+def _not_excluded() -> Iterator[tuple[str, Concept]]:
+    """Every way to say that something cannot be excluded."""
+    adverbs = (
+        *("completely", "fully", "wholly", "absolutely", "altogether", "easily", "safely"),
+        *("confidently", "definitively", "definitely", "reliably", "certainly"),
+    )
+    for lead, be, adverb, verb in itertools.product(
+        ("cannot", "can not", "can't", "could not", "couldn't", "not"),
+        ("", "be "),
+        ("", *(f"{adverb} " for adverb in adverbs)),
+        ("exclude", "ruled out", "rule out", "discounted", "discount", "dismissed"),
+    ):
+        yield f"{lead} {be}{adverb}{verb}", Concept(HEDGE)
 
 
 def _salter_harris() -> Iterator[tuple[str, Concept]]:

@@ -40,7 +40,7 @@ def is_english(low: str) -> bool:
 
 
 # Of the rules, so that answers of others are not taken for theirs; raise it with every change.
-VERSION = 4
+VERSION = 5
 IDENTITY = f"rules {VERSION}"
 
 
@@ -260,6 +260,9 @@ def _without_aside(items: list[Item]) -> list[Item]:
     return items
 
 
+_COMPARING = frozenset({"compare", "relative", "than"})
+
+
 def _without_reference(items: list[Item], side: str) -> list[Item]:
     """Without "compared with the (normal) other side": it tells no side, and nothing of it.
 
@@ -268,7 +271,7 @@ def _without_reference(items: list[Item], side: str) -> list[Item]:
         side: that it stands under.
     """
     for position, item in enumerate(items):
-        if item.kind != words.PAST or "compare" not in item.words:
+        if item.kind != words.PAST or _COMPARING.isdisjoint(item.words):
             continue
         near = items[position + 1 : position + 4]
         place = next((p for p, i in enumerate(near) if i.kind == words.SIDE), None)
@@ -316,6 +319,8 @@ def _by_side(sentence: Sentence) -> list[Sentence]:
         side = sides[0] if sides else side
         if any(item.kind == words.COMPARISON_VIEW for item in now):
             side = "compared"
+        elif sides and pieces:
+            now = [*_bones_said_once(pieces[-1].items, now), *now]
         joined = False
         while now and now[0].kind == words.MARK:
             joined |= now.pop(0).value == "and"
@@ -327,6 +332,18 @@ def _by_side(sentence: Sentence) -> list[Sentence]:
         if now:
             pieces.append(dataclasses.replace(sentence, items=now, side=side))
     return pieces
+
+
+def _bones_said_once(before: Sequence[Item], now: Sequence[Item]) -> list[Item]:
+    """Bones that a piece shares with that before it: "radius: buckle fracture on the left,
+    greenstick fracture on the right"."""
+    side = next(p for p, item in enumerate(now) if item.kind == words.SIDE)
+    if any(i.kind == words.BONE for i in now) or _PREDICATES.isdisjoint(i.kind for i in now[:side]):
+        return []
+    told = next((p for p, item in enumerate(before) if item.kind in _PREDICATES), 0)
+    if any(item.kind == words.SIDE for item in before[:told]):
+        return []
+    return [item for item in before[:told] if item.kind in (words.BONE, words.PART)]
 
 
 _OTHER_SIDE = {"left": "right", "right": "left"}

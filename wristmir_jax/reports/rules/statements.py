@@ -370,7 +370,9 @@ class _Reader:
     def _flush(self) -> None:
         """Bones of which nothing was said but, it may be, details."""
         if self._pending:
-            for chunk in self._pending:
+            for before, chunk in zip([None, *self._pending], self._pending, strict=False):
+                if before is not None:
+                    _share_angle(before, chunk)
                 self._add("details", bones_of(chunk), chunk)
             self._pending = []
 
@@ -412,6 +414,8 @@ class _Reader:
             self._flush()
         if predicate == "fracture" and self._hedged and chunk.joined == "(":
             predicate = "uncertain"
+        if predicate == "no_fracture" and not bones and self._is_other_kind(chunk):
+            return
         if not bones and not self._pending and self._goes_on(chunk, predicate):
             return
         self._state(chunk, bones, predicate)
@@ -440,6 +444,18 @@ class _Reader:
         if self._hedged or predicate == "uncertain":
             self._soften(chunk)
         self._add("details", self._last_bones, chunk)
+
+    def _is_other_kind(self, chunk: Chunk) -> bool:
+        """Whether "not a buckle" says only which kind the fracture just named is not."""
+        current = self._current
+        named = chunk.of(words.FRACTURE)
+        return (
+            current is not None
+            and current.status == "fracture"
+            and chunk.joined == ","
+            and bool(named)
+            and all(item.value and "fracture" not in item.words for item in named)
+        )
 
     def _goes_on(self, chunk: Chunk, predicate: str) -> bool:
         """Whether a predicate without a bone is of the fracture just named; then it is taken."""
@@ -470,11 +486,14 @@ class _Reader:
         self._pending = []
         if shaft_here and not pending:
             statement.part = "shaft"
+        if predicate == "fracture" and current is not None and chunk.joined == "and":
+            _share_healing(current, statement)
         limits = _limits(statement.items)
         if predicate == "no_fracture":
             line = any("line" in item.words for item in chunk.of(words.FRACTURE))
             statement.restriction = "line" if line else _restriction(statement.items, limits)
-            if not statement.bones and (statement.types or words.PART in chunk.kinds):
+            of_shafts = words.PART in chunk.kinds and set(statement.bones) <= {"forearm"}
+            if of_shafts or (not statement.bones and statement.types):
                 statement.restriction = "kind"
         if not chunk.excepted:
             statement.others = "others" in statement.bones or "other" in limits
@@ -583,6 +602,10 @@ class _Reader:
             last = self.statements[-1] if self.statements else None
             if words.HEDGE in chunk.kinds and last and last.bones and last.status == "no_fracture":
                 last.status = "uncertain"
+            elif last and last.status == "details" and not last.bones and not chunk.strong:
+                # "Dorsal angulation of 19, radial angulation of 6 degrees."
+                last.items.extend(chunk.items)
+                last.end = max(item.end for item in chunk.items)
             else:
                 self._add("details", [], chunk)
             return
@@ -624,6 +647,24 @@ class _Reader:
             item for item in chunk.items if item.kind not in (words.BONE, words.PART)
         )
         current.others = current.others or "others" in bones
+
+
+def _share_healing(before: Statement, statement: Statement) -> None:
+    """ "Callus about the radial and ulnar fractures" is about both."""
+    kinds = {item.kind for item in before.items}
+    if words.FRACTURE not in kinds and not any(i.kind == words.HEALING for i in statement.items):
+        statement.items[:0] = [item for item in before.items if item.kind == words.HEALING]
+
+
+_ANGLED = frozenset({words.ANGULATION, words.APEX, words.DIRECTION})
+
+
+def _share_angle(before: Chunk, chunk: Chunk) -> None:
+    """ "Dorsal angulation of 22 degrees at the radius and 15 at the ulna" angulates both."""
+    if chunk.joined != "and" or chunk.has_any((*_ANGLED, words.DISPLACEMENT)):
+        return
+    if any(unit.value == "degree" for unit in chunk.of(words.UNIT)):
+        chunk.put_before([item for item in before.items if item.kind in _ANGLED])
 
 
 def _spoken(chunk: Chunk) -> set[str]:

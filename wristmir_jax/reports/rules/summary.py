@@ -129,11 +129,12 @@ class Summary:
             for name in names:
                 self._others.setdefault(name, statement)
         if not regions and not names:
-            if not statement.bones and "other" in statement.types:
+            if statement.bones in ([], ["wrist"]) and "other" in statement.types:
                 regions = [RADIUS]
             elif statement.bones in ([], ["bones"], ["wrist"]) and (self._focus or self._topic):
                 regions = self._focus or self._topic
-                if statement.status == "uncertain" and not statement.types:
+                here = any("here" in item.words for item in statement.items)
+                if statement.status == "uncertain" and not statement.types and not here:
                     return
         for region in regions:
             self._explicit[region].append(statement)
@@ -293,7 +294,7 @@ def read_flags(summary: Summary, sentence: Sentence) -> None:
         if item.kind not in FLAG_KINDS:
             continue
         before = kept[max(0, position - 4) : position]
-        denied = _denied_flag(before)
+        denied = _denied_flag(kept, position)
         off = gone or _is_absent(kept, position)
         if item.kind == words.CAST:
             off = off or item.value == "no"
@@ -321,8 +322,19 @@ def _density(summary: Summary, kind: int, near: Sequence[Item]) -> None:
         summary.flag("osteopenia", kind, True)
 
 
-def _denied_flag(before: Sequence[Item]) -> bool:
-    return any(item.kind == words.NEGATION for item in before)
+def _denied_flag(items: Sequence[Item], position: int) -> bool:
+    """Whether a denial stands shortly before, or at the head of the list that it is in."""
+    for distance, item in enumerate(reversed(items[:position]), start=1):
+        if item.kind == words.NEGATION:
+            return True
+        if distance >= _NEAR and item.kind not in _LISTED:
+            return False
+    return False
+
+
+_NEAR = 4
+# What may stand between a denial and the last of what is denied: "no A, B, C or D".
+_LISTED = FLAG_KINDS | {words.MARK, words.FRACTURE, words.ABNORMALITY, words.RESTRICTION}
 
 
 def _is_absent(items: Sequence[Item], position: int) -> bool:
@@ -342,6 +354,9 @@ def _called_normal(items: Sequence[Item], position: int) -> bool:
     return False
 
 
+_PLATE = frozenset({"physis", "growth"})
+
+
 def _physis(
     summary: Summary, kind: int, items: Sequence[Item], position: int, denied: bool
 ) -> None:
@@ -350,7 +365,7 @@ def _physis(
     near = [*items[max(0, position - 4) : position], *items[position + 1 : position + 4]]
     physis = any(
         other.kind == words.PHYSIS
-        or (other.kind == words.BONE and "physis" in other.words)
+        or (other.kind == words.BONE and not _PLATE.isdisjoint(other.words))
         or "epiphysis" in other.words
         for other in near
     )

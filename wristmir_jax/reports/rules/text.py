@@ -30,7 +30,7 @@ _TITLE = re.compile(
     # A number, a date, or a remark in parentheses.
     + r"(?:\s*\#?\s*\d{1,2})?[ \t]*"
     + r"(?:\([^)\n]{0,60}\)|(?:dated|of|from|by)?[ \t]*[\d/.\-]{4,12})?"
-    + r"[ \t*_]*(?::|\]|\s-\s|\s\u2013\s|(?=\n)|$)"
+    + r"[ \t*_]*(?::|\]|\s-\s|\s\u2013\s|(?<=\*)[ \t]|(?<=addendum)\.|(?=\n)|$)"
 )
 
 
