@@ -107,7 +107,9 @@ def _displacement(items: Sequence[Item]) -> str | None:
         ):
             continue
         if _denied(items, position):
-            found.append("none")
+            # "No shift since the last film" may leave a fracture as displaced as it was.
+            if not _since_earlier(items, position):
+                found.append("none")
         elif item.value:
             found.append(item.value)
         else:
@@ -127,6 +129,7 @@ def _denied(items: Sequence[Item], position: int) -> bool:
         if item.kind not in (
             words.RESTRICTION,
             words.GRADE,
+            words.FOLLOW_UP,
             words.DIRECTION,
             words.ANGULATION,
             words.DISPLACEMENT,
@@ -136,6 +139,11 @@ def _denied(items: Sequence[Item], position: int) -> bool:
         if item.kind == words.FRACTURE:
             return False
     return False
+
+
+def _since_earlier(items: Sequence[Item], position: int) -> bool:
+    beside = (*items[max(0, position - 1) : position], *items[position + 1 : position + 2])
+    return any(item.kind in (words.FOLLOW_UP, words.PAST) for item in beside)
 
 
 def _grade_before(items: Sequence[Item], position: int) -> str:
@@ -330,7 +338,8 @@ def _of_next_measure(items: Sequence[Item], position: int, place: int) -> bool:
     first = max((other for other in units if other < position), default=-1) + 1
     named_before = any(i.kind in (words.DIRECTION, words.APEX) for i in items[first:position])
     return named_before and any(
-        item.kind in (words.ANGULATION, words.APEX) for item in items[place : place + 2]
+        item.kind in (words.ANGULATION, words.APEX) or "angulated" in item.words
+        for item in items[place : place + 2]
     )
 
 
@@ -361,6 +370,8 @@ def _direction_beside(items: Sequence[Item], position: int) -> str | None:
 def _of_displacement(items: Sequence[Item], position: int) -> bool:
     after = items[position + 1 : position + 2]
     before = items[max(0, position - 1) : position]
+    if before and before[0].value == "degree":
+        return False
     if "displaced" in items[position].words:
         return True
     return bool(after and after[0].kind == words.DISPLACEMENT) or bool(

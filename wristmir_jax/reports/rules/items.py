@@ -47,8 +47,8 @@ def items_of(tokens: Tokens) -> list[Item]:
                 continue
         if node.kind:
             _deny(found, node)
-            start, stop = places[position]
-            found.append(Item(node.kind, node.value, (word,), start, stop))
+            kind = words.FOLLOW_UP if _was_repeated(spelled, position, position + 1) else node.kind
+            found.append(Item(kind, node.value, (word,), *places[position]))
         elif word[0].isdigit():
             found.append(Item(words.NUMBER, word, (word,), *places[position]))
     return found

@@ -95,7 +95,8 @@ def _summarise(
         )
         if elsewhere and (sentence.own or sentence.side == "compared"):
             continue
-        if not elsewhere and words.VIEW in sentence.concepts:
+        seen = not elsewhere or (sentence.kind == texts.HEADER and sentence.side != "compared")
+        if seen and words.VIEW in sentence.concepts:
             _read_views(summary, sentence, wrist)
         if sentence.kind == texts.IGNORED:
             continue
@@ -141,23 +142,34 @@ def _read_views(summary: Summary, sentence: Sentence, wrist: bool) -> None:
 def _sentences(low: str) -> list[Sentence]:
     """All sentences with the section, side and part of the body that they stand under."""
     found: list[Sentence] = []
+    first = ""
     for section in texts.sections(low):
         side = part = ""
+        end, heading = section.start, []
         for tokens in texts.sentences(low, section.start, section.end):
             items = items_of(tokens)
             if _tells_of_both(tokens.words):
                 start, end = tokens.places[-1]
                 items.append(Item(words.SYMMETRIC, "", (), start, end))
+            if ";" not in low[end : tokens.places[0][0]]:
+                heading = _heading(items)
+            elif not any(i.kind == words.BONE for i in items):
+                items = [*(heading if any(i.kind == words.SIDE for i in items) else []), *items]
+            end = tokens.places[-1][1]
             sentence = Sentence(section.kind, items)
             if _is_order(sentence):
                 continue
             part = _part(tokens.words, not found or section.kind == texts.HEADER) or part
+            first = first or part
+            if part == "elsewhere" and first == "wrist" and ":" in tokens.words[:4]:
+                part = _part(tokens.words, title=False) or first
             if part == "elsewhere" and any(i.value == "styloid" for i in items):
                 part = "wrist"
             sentence.part = part
             pieces, side = _sided(sentence, side)
             found.extend(pieces)
     _set_comparisons_aside(found)
+    _swap_sides(found)
     return found
 
 
@@ -194,6 +206,7 @@ def _set_comparisons_aside(sentences: Sequence[Sentence]) -> None:
             sentence.side = "compared"
 
 
+_BARE = frozenset({words.SIDE, words.MARK})
 _ASIDE = frozenset({words.SIDE, words.BOTH_SIDES, words.COMPARISON_VIEW})
 
 
@@ -216,7 +229,7 @@ def _sided(sentence: Sentence, side: str) -> tuple[list[Sentence], str]:
     sentence.own = bool(own)
     if len(own) > 1:
         pieces = _by_side(sentence)
-        bare = any(piece.concepts <= {words.SIDE, words.MARK} for piece in pieces)
+        bare = any(piece.concepts <= _BARE for piece in pieces)
         if not bare:
             return pieces, side
         sentence.side, side = "both", ""
@@ -310,7 +323,11 @@ def _by_side(sentence: Sentence) -> list[Sentence]:
     breaks = [0]
     places = [position for position, item in enumerate(items) if item.kind == words.SIDE]
     for a, b in itertools.pairwise(places):
-        marks = [p for p in range(a + 1, b) if items[p].kind in (words.MARK, words.CONTRAST)]
+        marks = [
+            p
+            for p in range(a + 1, b)
+            if items[p].kind in (words.MARK, words.CONTRAST) or items[p].words == ("nor",)
+        ]
         breaks.append(marks[-1] if marks else b)
     breaks.append(len(items))
     for start, end in itertools.pairwise(breaks):
@@ -324,10 +341,11 @@ def _by_side(sentence: Sentence) -> list[Sentence]:
         joined = False
         while now and now[0].kind == words.MARK:
             joined |= now.pop(0).value == "and"
+        joined |= bool(now) and now[0].words == ("nor",)
         if joined and pieces and _PREDICATES.isdisjoint(i.kind for i in now):
             # "Fractures of the left radius and the right ulna": one word is said of both.
             told = [i for i in pieces[-1].items if i.kind in _PREDICATES]
-            bone = any(i.kind == words.BONE for i in now)
+            bone = any(i.kind == words.BONE or i.words == ("nor",) for i in now)
             now = [*(told if bone and len(told) == 1 else []), *now]
         if now:
             pieces.append(dataclasses.replace(sentence, items=now, side=side))
@@ -337,13 +355,31 @@ def _by_side(sentence: Sentence) -> list[Sentence]:
 def _bones_said_once(before: Sequence[Item], now: Sequence[Item]) -> list[Item]:
     """Bones that a piece shares with that before it: "radius: buckle fracture on the left,
     greenstick fracture on the right"."""
+    if any(i.kind == words.BONE for i in now):
+        return []
+    heading = _heading(before)
+    if heading:
+        return heading
     side = next(p for p, item in enumerate(now) if item.kind == words.SIDE)
-    if any(i.kind == words.BONE for i in now) or _PREDICATES.isdisjoint(i.kind for i in now[:side]):
+    if _PREDICATES.isdisjoint(i.kind for i in now[:side]):
         return []
     told = next((p for p, item in enumerate(before) if item.kind in _PREDICATES), 0)
     if any(item.kind == words.SIDE for item in before[:told]):
         return []
-    return [item for item in before[:told] if item.kind in (words.BONE, words.PART)]
+    return [item for item in before[:told] if item.kind in _HEADINGS]
+
+
+_HEADINGS = frozenset({words.BONE, words.PART, words.SUBJECT, words.PHYSIS, words.MINERAL})
+
+
+def _heading(items: Sequence[Item]) -> list[Item]:
+    """What a sentence is about that begins with it and a colon: "distal radius: left intact"."""
+    for position, item in enumerate(items):
+        if item.kind == words.MARK and item.value == ":":
+            return list(items[:position])
+        if item.kind not in _HEADINGS:
+            break
+    return []
 
 
 _OTHER_SIDE = {"left": "right", "right": "left"}
@@ -453,14 +489,33 @@ def _is_two_sided(sentences: Sequence[Sentence], stated: list[str], titled: list
 
 def _corrected_side(sentences: Sequence[Sentence]) -> str:
     """The side that an addendum puts right."""
-    for sentence in sentences:
-        if sentence.kind == texts.ADDENDUM and words.SIDE_CORRECTION in sentence.concepts:
-            sides = [
-                s.side for s in sentences if s.kind == texts.ADDENDUM and s.side in _OTHER_SIDE
-            ]
-            if sides:
-                return sides[-1]
+    added = [s for s in sentences if s.kind == texts.ADDENDUM]
+    corrections = [i.value for s in added for i in s.items if i.kind == words.SIDE_CORRECTION]
+    if not corrections or "swap" in corrections:
+        return ""
+    for sentence in reversed(added):
+        before = [None, *sentence.items]
+        for item, previous in reversed(list(zip(sentence.items, before, strict=False))):
+            if item.kind == words.SIDE and item.value in _OTHER_SIDE:
+                # "Right, not left."
+                if previous is not None and previous.kind == words.NEGATION:
+                    return _OTHER_SIDE[item.value]
+                return item.value
     return ""
+
+
+def _swap_sides(sentences: Sequence[Sentence]) -> None:
+    """Puts right what an addendum says stands under the wrong one of two sides."""
+    if not any(
+        item.kind == words.SIDE_CORRECTION and item.value == "swap"
+        for s in sentences
+        if s.kind == texts.ADDENDUM
+        for item in s.items
+    ):
+        return
+    for sentence in sentences:
+        if texts.BODY <= sentence.kind < texts.ADDENDUM:
+            sentence.side = _OTHER_SIDE.get(sentence.side, sentence.side)
 
 
 # What a sentence must speak of to say something of its side.

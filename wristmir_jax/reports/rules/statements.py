@@ -85,6 +85,7 @@ _CUTTING = frozenset({words.MARK, words.CONTRAST, words.EXCEPT})
 
 def chunks_of(items: Sequence[Item]) -> list[Chunk]:
     """A sentence cut at its connectives."""
+    items = _without_earlier(items)
     chunks = [Chunk("", strong=True)]
     measures = _parentheses_of_measures(items)
     for position, item in enumerate(items):
@@ -160,6 +161,27 @@ def _parentheses_of_measures(items: Sequence[Item]) -> Collection[int]:
 
 
 _MEASURING = frozenset({words.NUMBER, words.UNIT, words.DIRECTION})
+_OF_ONCE = frozenset({words.NUMBER, words.UNIT, words.PAST, words.FOLLOW_UP})
+
+
+def _without_earlier(items: Sequence[Item]) -> Sequence[Item]:
+    """Without what was measured earlier, in parentheses: "12 (previously 31) degrees"."""
+    if "(" not in [item.value for item in items]:
+        return items
+    kept: list[Item] = []
+    opened = None
+    for item in items:
+        kept.append(item)
+        if item.kind != words.MARK:
+            continue
+        if item.value == "(":
+            opened = len(kept) - 1
+        elif item.value == ")" and opened is not None:
+            kinds = {inner.kind for inner in kept[opened + 1 : -1]}
+            if words.NUMBER in kinds and words.PAST in kinds and kinds <= _OF_ONCE:
+                del kept[opened:]
+            opened = None
+    return kept
 
 
 def _cut(chunks: list[Chunk], connective: str) -> None:
@@ -258,7 +280,8 @@ def bones_of(chunk: Chunk) -> list[str]:
             named.append(item)
         elif item.kind == words.PART:
             parts.add(item.value)
-    shaft, distal = "shaft" in parts or "proximal" in parts, "distal" in parts
+    shaft = "shaft" in parts or "proximal" in parts
+    distal = "distal" in parts or words.PHYSIS in chunk.kinds
     found: list[str] = []
     for item in named:
         bone = item.value
@@ -319,6 +342,7 @@ class _Reader:
         self._pending: list[Chunk] = []
         self._current: Statement | None = None
         self._denied = False
+        self._denied_all = False
         self._hedged = False
         self._last_bones: list[str] = []
         self._about_bones = True
@@ -392,6 +416,7 @@ class _Reader:
         return statement
 
     def _take(self, chunk: Chunk, bones: list[str], following: Chunk | None) -> None:
+        self._denied_all |= any("following" in i.words for i in chunk.of(words.NEGATION))
         predicate = self._predicate(chunk, bones)
         if predicate is None:
             if self._denied:
@@ -483,6 +508,9 @@ class _Reader:
         statement = self._add(predicate, pending + bones, chunk)
         for part in self._pending:
             statement.items = part.items + statement.items
+            if predicate == "fracture" and words.HEDGE in part.kinds:
+                # "The ulna has, conceivably, a torus."
+                statement.status = "uncertain"
         self._pending = []
         if shaft_here and not pending:
             statement.part = "shaft"
@@ -532,6 +560,8 @@ class _Reader:
         healing = words.HEALING in chunk.kinds and any(
             item.value != "acute" for item in chunk.of(words.HEALING)
         )
+        if self._denied and (chunk.joined == "or" or (chunk.joined == "," and not bones)):
+            healing = False
         if healing and (bones or self._pending) and words.NEGATION not in chunk.kinds:
             return "uncertain" if words.HEDGE in chunk.kinds else "fracture"
         if bones and chunk.items[-1].words == ("equivocal",) and len(chunk.items) == 2:
@@ -571,13 +601,19 @@ class _Reader:
         negative = words.NORMAL in chunk.kinds and any(
             "negative" in item.words and item.end <= first.start for item in chunk.of(words.NORMAL)
         )
-        # "No evidence of the questioned fracture" leaves nothing to suspect.
+        # "No evidence of the questioned fracture" leaves nothing to suspect, nor does "the suspicion
+        # is withdrawn: there is no fracture".
         hedged = words.HEDGE in chunk.kinds and any(
-            not any(d.end <= item.start and item.end <= first.start for d in denials)
+            not any(
+                (d.end <= item.start and item.end <= first.start)
+                or (item.end <= d.start and d.words[0] == "there")
+                for d in denials
+            )
             for item in chunk.of(words.HEDGE)
         )
-        if not denials and self._denied and not chunk.strong:
-            inherits = chunk.joined == "or" or (chunk.joined == "," and not bones)
+        if not denials and (self._denied or self._denied_all) and not chunk.strong:
+            listed = chunk.joined == "," and (self._denied_all or not bones)
+            inherits = chunk.joined == "or" or listed
             denied = denied or inherits
         refuted = absent and (
             words.PAST in chunk.kinds

@@ -148,7 +148,9 @@ class Summary:
             return
         if regions and not self._focus:
             self._topic = regions
-        targets = regions or self._focus
+        targets = regions or self._corrected(statement) or self._focus or self._topic
+        if statement.items[0].words[:1] == ("neither",) and not regions:
+            targets = list(self._details)
         if not regions and STYLOID in targets and _is_angled(statement):
             # A styloid does not tilt.
             targets = self._angled
@@ -157,6 +159,17 @@ class Summary:
         if regions and _is_deformed(statement):
             for region in regions:
                 self._implied.setdefault(region, statement)
+
+    def _corrected(self, statement: Statement) -> list[str]:
+        """Regions of which an addendum names again what the report has named."""
+        if statement.kind != texts.ADDENDUM:
+            return []
+        fields = statement.details.keys()
+        return [
+            region
+            for region, told in self._details.items()
+            if any(not fields.isdisjoint(s.details) for s in told)
+        ]
 
     def _decide(self, region: str) -> tuple[str, Statement | None]:
         """Status of a region, and the statement that it rests on."""

@@ -93,16 +93,25 @@ _LINE_END = re.compile(
 )
 _FIRST_SENTENCE = re.compile(r"\.(?=\s)|\n")
 _CONTENT = re.compile(r"\S")
+# Of a text, characters: too few to report on anything.
+_SHORT = 60
 
 
 def _without_run_ons(low: str, parts: list[Section]) -> Iterator[Section]:
     """A history ends with its line, and what is said of the technique with its sentence, where no
     findings have a title."""
+    told = sum(part.end - part.start for part in parts if part.kind >= BODY)
     for part in parts:
         if part.kind > HEADER or not part.title:
             yield part
             continue
-        brief = part.kind == HEADER or part.title.startswith(("compar", "prior", "previous"))
+        # Where all of the report is one paragraph, its history is the first sentence of it.
+        alone = (
+            part is parts[-1] and told < _SHORT and "\n" not in low[part.start : part.end].strip()
+        )
+        brief = (
+            alone or part.kind == HEADER or part.title.startswith(("compar", "prior", "previous"))
+        )
         ending = _FIRST_SENTENCE if brief else _LINE_END
         content = _CONTENT.search(low, part.start, part.end)
         gap = ending.search(low, content.start() if content else part.end, part.end)
