@@ -101,15 +101,10 @@ def _displacement(items: Sequence[Item]) -> str | None:
             found.append("severe")
         if item.kind != words.DISPLACEMENT:
             continue
-        if any(
-            after.kind == words.PAST and "before" in after.words
-            for after in items[position + 1 : position + 2]
-        ):
+        if _is_of_the_past(items, position):
             continue
         if _denied(items, position):
-            # "No shift since the last film" may leave a fracture as displaced as it was.
-            if not _since_earlier(items, position):
-                found.append("none")
+            found.append("none")
         elif item.value:
             found.append(item.value)
         else:
@@ -141,9 +136,16 @@ def _denied(items: Sequence[Item], position: int) -> bool:
     return False
 
 
-def _since_earlier(items: Sequence[Item], position: int) -> bool:
-    beside = (*items[max(0, position - 1) : position], *items[position + 1 : position + 2])
-    return any(item.kind in (words.FOLLOW_UP, words.PAST) for item in beside)
+def _is_of_the_past(items: Sequence[Item], position: int) -> bool:
+    """Whether a displacement was there before, or is denied only since an earlier film, which may
+    leave a fracture as displaced as it was."""
+    after = items[position + 1 : position + 2]
+    if any(item.kind == words.PAST and "before" in item.words for item in after):
+        return True
+    beside = (*items[max(0, position - 1) : position], *after)
+    return _denied(items, position) and any(
+        item.kind in (words.FOLLOW_UP, words.PAST) for item in beside
+    )
 
 
 def _grade_before(items: Sequence[Item], position: int) -> str:

@@ -601,8 +601,8 @@ class _Reader:
         negative = words.NORMAL in chunk.kinds and any(
             "negative" in item.words and item.end <= first.start for item in chunk.of(words.NORMAL)
         )
-        # "No evidence of the questioned fracture" leaves nothing to suspect, nor does "the suspicion
-        # is withdrawn: there is no fracture".
+        # "No evidence of the questioned fracture" leaves nothing to suspect, nor does "I withdraw
+        # the suspicion: there is no fracture".
         hedged = words.HEDGE in chunk.kinds and any(
             not any(
                 (d.end <= item.start and item.end <= first.start)
