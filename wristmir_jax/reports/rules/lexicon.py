@@ -126,6 +126,8 @@ def _salter_harris() -> Iterator[tuple[str, Concept]]:
                 if sure or between or noun:
                     yield f"{name} {between}{number}{noun}", concept
             yield f"type {number} of salter and harris", concept
+            if number.isalpha() and set(number) <= set("iv"):
+                yield f"sh{number}", concept
             if sure:
                 yield f"type {number}", Concept(SALTER_GRADE, concept.value)
                 yield f"grade {number}", Concept(SALTER_GRADE, concept.value)

@@ -585,6 +585,9 @@ class _Reader:
         if self._pending and chunk.joined in ("and", ","):
             return True
         if not chunk.strong and not chunk.has_any(_SUBJECTS):
+            if "other" in _limits(chunk.items):
+                # "Healed fracture of the radius, otherwise normal."
+                return self._about_bones
             fractured = self._current is not None and self._current.status != "no_fracture"
             return self._about_bones and not fractured
         return _normal_bones(chunk)
