@@ -55,13 +55,26 @@ def _type(items: Sequence[Item], kinds: Set[str]) -> str | None:
     for name in ("complete", "incomplete"):
         if name in types or name in other:
             return name
-    if words.FRACTURE in kinds and any(
-        item.kind == words.BONE and not _PHYSEAL.isdisjoint(item.words) for item in items
+    if words.FRACTURE in kinds and (
+        any(item.kind == words.BONE and not _PHYSEAL.isdisjoint(item.words) for item in items)
+        or _through_physis(items)
     ):
         return "salter_harris_unspecified"
     if words.NUMBER in kinds and any(_hundred_percent(items, p) for p in range(len(items))):
         return "complete"
     return None
+
+
+def _through_physis(items: Sequence[Item]) -> bool:
+    """Whether "fracture of the growth plate" is said."""
+    place = next(p for p, item in enumerate(items) if item.kind == words.FRACTURE)
+    behind = itertools.dropwhile(lambda i: i.kind in _BETWEEN, items[place + 1 :])
+    return next((item.kind for item in behind), "") == words.PHYSIS and not any(
+        item.kind == words.PHYSIS_STATE for item in items
+    )
+
+
+_BETWEEN = frozenset({words.PART, words.BONE, words.SIDE})
 
 
 def _of_healing(items: Sequence[Item], position: int) -> bool:
@@ -89,6 +102,7 @@ def _hundred_percent(items: Sequence[Item], position: int) -> bool:
 
 def _displacement(items: Sequence[Item]) -> str | None:
     found: list[str] = []
+    past: list[str] = []
     for position, item in enumerate(items):
         if item.kind not in _DISPLACED:
             continue
@@ -103,12 +117,17 @@ def _displacement(items: Sequence[Item]) -> str | None:
             continue
         if _is_of_the_past(items, position):
             continue
+        if _was(items, position):
+            past.append(item.value or _amount(items, position))
+            continue
         if _denied(items, position):
             found.append("none")
         elif item.value:
             found.append(item.value)
         else:
             found.append(_amount(items, position))
+    # "Previously noted displaced fracture" says how it is, unless that is said as well.
+    found = found or past
     stated = [value for value in found if value != "unspecified"]
     for value in ("severe", "moderate", "mild", "minimal", "none"):
         if value in stated:
@@ -134,6 +153,19 @@ def _denied(items: Sequence[Item], position: int) -> bool:
         if item.kind == words.FRACTURE:
             return False
     return False
+
+
+def _was(items: Sequence[Item], position: int) -> bool:
+    """Whether a displacement is called previous, or of the injury."""
+    before = items[max(0, position - 1) : position]
+    after = items[position + 1 : position + 2]
+    return any(i.kind == words.PAST and not _BARE_PAST.issuperset(i.words) for i in before) or any(
+        i.kind == words.PAST and not _INJURED.isdisjoint(i.words) for i in after
+    )
+
+
+_BARE_PAST = frozenset({"was", "were", "from"})
+_INJURED = frozenset({"injury", "presentation", "manipulation", "reduction", "initial", "original"})
 
 
 def _is_of_the_past(items: Sequence[Item], position: int) -> bool:
@@ -296,7 +328,7 @@ def _is_past(items: Sequence[Item], first: int, last: int) -> bool:
         if item.kind in (words.ANGULATION, words.NUMBER, words.APEX):
             break
     # "31 degrees previously", but not "10 degrees, previously 31".
-    after = items[last + 1 : last + 3]
+    after = [i for i in items[last + 1 : last + 5] if i.kind not in _ANGLED][:2]
     return (
         bool(after)
         and after[0].kind in (words.PAST, words.FOLLOW_UP)
@@ -306,7 +338,10 @@ def _is_past(items: Sequence[Item], first: int, last: int) -> bool:
     )
 
 
-_NO_LONGER_PAST = {"from", "was", "were", "compare", "relative", "than"}
+_NO_LONGER_PAST = {
+    *("from", "was", "were", "compare", "relative", "than"),
+    *("symmetrical", "symmetric", "identical", "same", "matches"),
+}
 _PAST = frozenset(
     ["previous", "was", "were", "from", "last", "formerly", "originally", "before", "initial"]
 )

@@ -60,6 +60,11 @@ def _deny(found: list[Item], node: Node) -> None:
         last = found[-1]
         if last.kind == words.DISPLACEMENT and last.words[0] in ("no", "without"):
             last.kind, last.value = words.NEGATION, ""
+        elif last.words == ("complete", "displaced"):
+            # Complete, and displaced; but "completely displaced" where no fracture follows.
+            last.kind, last.value = words.TYPE, "complete"
+            found.append(dataclasses.replace(last, kind=words.DISPLACEMENT, words=("displaced",)))
+            found[-1].value = ""
 
 
 def _was_repeated(spelled: list[str], position: int, end: int) -> bool:
@@ -145,7 +150,7 @@ def _repaired(tokens: Tokens) -> tuple[list[str], list[tuple[int, int]]]:
 
 def _is_torn(first: str, second: str) -> bool:
     """Whether dictation has torn a word in two."""
-    long = len(first) + len(second) >= 7
+    long = len(first) + len(second) >= 6
     return long and second.isalpha() and first + second in words.vocabulary()
 
 

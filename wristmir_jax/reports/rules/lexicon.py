@@ -197,11 +197,14 @@ _AO_BONES = {"r": "distal radius", "u": "distal ulna", "": "distal radioulna"}
 
 
 def _coded(code: re.Match[str]) -> tuple[str, ...]:
-    """What an AO code says in words, but for metaphyseal kinds: reports name those beside it."""
+    """What an AO code says in words."""
     bone, segment, kind = code.groups()
     if segment == "e" and kind == "7":
         return ("ulna", "styloid", "fracture")
-    noun = f"salter harris {kind}" if segment == "e" and kind in "1234" else "fracture"
+    if segment == "e":
+        noun = f"salter harris {kind}" if kind in "1234" else "fracture"
+    else:
+        noun = {"2": "incomplete fracture", "3": "complete fracture"}.get(kind, "fracture")
     return (*_AO_BONES[bone].split(), *noun.split())
 
 

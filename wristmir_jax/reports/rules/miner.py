@@ -135,8 +135,14 @@ def _read_views(summary: Summary, sentence: Sentence, wrist: bool) -> None:
     around = words.VIEWS in concepts or words.EXAM in concepts
     before = {item.kind for item in sentence.items[: sentence.items.index(named[0])]}
     titled = not before & {words.FRACTURE, words.NORMAL, words.ABNORMALITY, words.SUBJECT}
+    denied = {
+        item.value
+        for previous, item in itertools.pairwise(sentence.items)
+        if item.kind == words.VIEW and previous.kind == words.NEGATION
+    }
+    summary.views -= denied
     if around or len(named) > 1 or sentence.kind <= texts.HEADER or titled:
-        summary.views.update(item.value for item in named)
+        summary.views.update({item.value for item in named} - denied)
 
 
 def _sentences(low: str) -> list[Sentence]:
@@ -273,7 +279,9 @@ def _without_aside(items: list[Item]) -> list[Item]:
     return items
 
 
-_COMPARING = frozenset({"compare", "relative", "than"})
+_COMPARING = frozenset(
+    {"compare", "relative", "than", "symmetrical", "symmetric", "identical", "same", "matches"}
+)
 
 
 def _without_reference(items: list[Item], side: str) -> list[Item]:
@@ -376,8 +384,8 @@ def _heading(items: Sequence[Item]) -> list[Item]:
     """What a sentence is about that begins with it and a colon: "distal radius: left intact"."""
     for position, item in enumerate(items):
         if item.kind == words.MARK and item.value == ":":
-            return list(items[:position])
-        if item.kind not in _HEADINGS:
+            return [i for i in items[:position] if i.kind in _HEADINGS]
+        if item.kind not in _HEADINGS and item.kind not in (words.BOTH_SIDES, words.FRACTURE):
             break
     return []
 
@@ -474,6 +482,7 @@ def _is_two_sided(sentences: Sequence[Sentence], stated: list[str], titled: list
         and any(item.kind == words.BOTH_SIDES for item in s.kept)
         and s.kind != texts.IGNORED
         and s.side != "compared"
+        and s.part != "elsewhere"
         for s in sentences
     )
     compared = _compared(sentences)
@@ -490,8 +499,12 @@ def _is_two_sided(sentences: Sequence[Sentence], stated: list[str], titled: list
 def _corrected_side(sentences: Sequence[Sentence]) -> str:
     """The side that an addendum puts right."""
     added = [s for s in sentences if s.kind == texts.ADDENDUM]
+    if not added:
+        return ""
     corrections = [i.value for s in added for i in s.items if i.kind == words.SIDE_CORRECTION]
-    if not corrections or "swap" in corrections:
+    if "swap" in corrections:
+        return ""
+    if not (corrections or any(map(_sets_right, added)) or _changes_side(sentences)):
         return ""
     for sentence in reversed(added):
         before = [None, *sentence.items]
@@ -502,6 +515,30 @@ def _corrected_side(sentences: Sequence[Sentence]) -> str:
                     return _OTHER_SIDE[item.value]
                 return item.value
     return ""
+
+
+def _changes_side(sentences: Sequence[Sentence]) -> bool:
+    """Whether a report on one side has an addendum that knows only the other one."""
+    if any(not s.concepts.isdisjoint(_OF_TWO) for s in sentences):
+        return False
+    before, behind = (
+        {side for s in sentences if (s.kind == texts.ADDENDUM) == later for side in s.sides}
+        for later in (False, True)
+    )
+    return len(before) == 1 and len(behind) == 1 and before != behind
+
+
+_OF_TWO = frozenset({words.BOTH_SIDES, words.COMPARISON_VIEW})
+
+
+def _sets_right(sentence: Sentence) -> bool:
+    """Whether "right, not left" is said."""
+    denied = [
+        item.value
+        for previous, item in itertools.pairwise(sentence.items)
+        if item.kind == words.SIDE and previous.words == ("not",)
+    ]
+    return bool(denied) and not sentence.sides <= set(denied)
 
 
 def _swap_sides(sentences: Sequence[Sentence]) -> None:
@@ -580,7 +617,13 @@ _OF_WRIST = frozenset({"wrist", "forearm", "distal both"})
 def _shown(sentences: Sequence[Sentence]) -> tuple[set[str], set[str]]:
     """Bones, and parts of the body, that sentences are about."""
     boned = [s for s in sentences if words.BONE in s.concepts]
-    bones = {item.value for s in boned for item in s.items if item.kind == words.BONE}
+    bones = {
+        item.value
+        for s in boned
+        for previous, item in zip([None, *s.items], s.items, strict=False)
+        # "No wrist films were sent."
+        if item.kind == words.BONE and not (previous and previous.kind == words.NEGATION)
+    }
     return bones, {s.part for s in sentences}
 
 
@@ -596,7 +639,8 @@ def _shows_wrist(sentences: Sequence[Sentence]) -> bool:
     if bones & _OF_WRIST or "wrist" in parts:
         return True
     other = "elsewhere" in parts
-    named = {word for s in sentences for item in s.items for word in item.words}
+    # A thumb spica shows no thumb.
+    named = {w for s in sentences for i in s.items if i.kind != words.CAST for w in i.words}
     if other or named & _ELSEWHERE_BONES:
         return "styloid" in named and not other
     return bool(bones & _WRIST_BONES) or not named & _ELSEWHERE_BONES

@@ -377,11 +377,15 @@ class _Reader:
         return (
             not following.strong
             and following.joined in (",", "and")
-            and (chunk.strong or chunk.joined == "with")
+            and (chunk.strong or (chunk.joined == "with" and not self._tells_of_another(following)))
             and not self._pending
             and chunk.kinds <= _ADJECTIVES
             and chunk.has_any(_LEADING)
         )
+
+    def _tells_of_another(self, chunk: Chunk) -> bool:
+        """Whether a fracture was named, and the chunk is about another one."""
+        return self._current is not None and words.BONE in chunk.kinds
 
     def _soften(self, chunk: Chunk) -> None:
         """What was only described is suspected, once its name is."""
@@ -421,7 +425,9 @@ class _Reader:
         if predicate is None:
             if self._denied:
                 self._deny_too(chunk)
-            if words.NEGATION in chunk.kinds:
+            if words.NEGATION in chunk.kinds or any(
+                item.words[:1] in _DENYING for item in chunk.of(words.DISPLACEMENT)
+            ):
                 self._denied = True
             if words.SUBJECT in chunk.kinds and _is_dislocated(chunk):
                 return
@@ -520,8 +526,8 @@ class _Reader:
         if predicate == "no_fracture":
             line = any("line" in item.words for item in chunk.of(words.FRACTURE))
             statement.restriction = "line" if line else _restriction(statement.items, limits)
-            of_shafts = words.PART in chunk.kinds and set(statement.bones) <= {"forearm"}
-            if of_shafts or (not statement.bones and statement.types):
+            vague = set(statement.bones) <= {"forearm", "bones"}
+            if vague and (statement.types or words.PART in chunk.kinds):
                 statement.restriction = "kind"
         if not chunk.excepted:
             statement.others = "others" in statement.bones or "other" in limits
@@ -533,7 +539,8 @@ class _Reader:
         restricted = "other" in limits or (
             predicate == "no_fracture" and _restriction(chunk.items, limits)
         )
-        return [] if restricted or chunk.excepted else list(self._last_bones)
+        whole = restricted or chunk.excepted or words.EXAM in chunk.kinds
+        return [] if whole else list(self._last_bones)
 
     def _same_again(self, chunk: Chunk, predicate: str) -> bool:
         """Whether a predicate without a bone speaks of the fracture just named."""
@@ -569,6 +576,10 @@ class _Reader:
         return None
 
     def _of_abnormalities(self, chunk: Chunk, bones: list[str]) -> str | None:
+        first = chunk.of(words.ABNORMALITY)[0]
+        before = chunk.items[: chunk.items.index(first)]
+        if before and before[-1].value == "tissue":
+            return None
         denied = chunk.has_any((words.NEGATION, words.ABSENT)) or (
             self._denied and chunk.joined in ("or", ",")
         )
@@ -616,7 +627,9 @@ class _Reader:
         )
         if not denials and (self._denied or self._denied_all) and not chunk.strong:
             listed = chunk.joined == "," and (self._denied_all or not bones)
-            inherits = chunk.joined == "or" or listed
+            inherits = (chunk.joined == "or" or listed) and not any(
+                item.kind in _OF_FRACTURES and item.end <= first.start for item in chunk.items
+            )
             denied = denied or inherits
         refuted = absent and (
             words.PAST in chunk.kinds
@@ -719,6 +732,12 @@ def _forward(following: Chunk | None) -> bool:
     return following.joined in ("and", "or") and words.NORMAL in following.kinds
 
 
+# How phrases begin that deny.
+_DENYING = (("no",), ("without",))
+# What is told of fractures, so that a denial of it is none of them.
+_OF_FRACTURES = frozenset({words.DISPLACEMENT, words.ANGULATION, words.SUBJECT, words.HEALING})
+
+
 def _rather(chunk: Chunk, denial: Item, fracture: Item) -> bool:
     """Whether a denial is of something that stands between it and the fracture."""
     between = [
@@ -752,6 +771,9 @@ _HEDGED = (
 def _normal_bones(chunk: Chunk) -> bool:
     """Whether what is called normal are bones, and not their alignment or the soft tissues."""
     normal = chunk.of(words.NORMAL)[0]
+    following = chunk.items[chunk.items.index(normal) + 1 :]
+    if following and following[0].kind == words.HEALING:
+        return False
     subjects = [item for item in chunk.items if item.kind in _SUBJECTS]
     if not subjects:
         return True

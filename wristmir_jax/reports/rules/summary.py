@@ -175,7 +175,8 @@ class Summary:
         """Status of a region, and the statement that it rests on."""
         stated = self._explicit[region]
         if stated:
-            basis = min(stated, key=_rank)
+            added = [s for s in stated if s.kind == texts.ADDENDUM]
+            basis = added[-1] if added else min(stated, key=_rank)
             if basis.status in DETAILED_STATUSES and self._is_overruled(region, basis):
                 return "no_fracture", None
             return basis.status, basis
@@ -244,6 +245,12 @@ class Summary:
             found = dict(statement.details)
             if found.get("displacement") == "unspecified" and fields.get("displacement"):
                 del found["displacement"]
+            if found.get("fracture_type") == "incomplete" and "fracture_type" in fields:
+                # What was named before says which incomplete fracture it is.
+                del found["fracture_type"]
+            bowed = found.get("fracture_type") == "plastic_deformation"
+            if bowed and fields.get("fracture_type") == "incomplete":
+                found["fracture_type"] = "greenstick"
             vague = found.get("fracture_type") == "salter_harris_unspecified"
             if vague and str(fields.get("fracture_type", "")).startswith("salter"):
                 del found["fracture_type"]
@@ -313,7 +320,8 @@ def read_flags(summary: Summary, sentence: Sentence) -> None:
             off = off or item.value == "no"
             summary.flag("cast", kind + 0.5 * off, not (denied or off))
         elif item.kind == words.HARDWARE:
-            if not ("plate" in item.words and before and before[-1].kind == words.PHYSIS):
+            growing = "plate" in item.words and before and before[-1].kind == words.PHYSIS
+            if not growing and not _is_title(kept, position):
                 summary.flag("hardware", kind + 0.5 * off, not (denied or off))
         elif item.kind in (words.OSTEOPENIA, words.SWELLING):
             name = "osteopenia" if item.kind == words.OSTEOPENIA else "soft_tissue_swelling"
@@ -322,8 +330,21 @@ def read_flags(summary: Summary, sentence: Sentence) -> None:
             _density(summary, kind, [*before[-2:], *kept[position + 1 : position + 3]])
         elif item.kind == words.PHYSIS_STATE:
             _physis(summary, kind, kept, position, denied)
-        elif item.value == "tissue" and _called_normal(kept, position):
+        elif item.value == "tissue" and (
+            _called_normal(kept, position) or (denied and _without_fault(kept, position))
+        ):
             summary.flag("soft_tissue_swelling", kind, False)
+
+
+def _is_title(items: Sequence[Item], position: int) -> bool:
+    """Whether hardware only stands in a title, under which a cast is spoken of."""
+    following = [item.kind for item in items[position + 1 : position + 5]]
+    return words.MARK in following and words.CAST in following and following[0] == words.MARK
+
+
+def _without_fault(items: Sequence[Item], position: int) -> bool:
+    """Whether an abnormality of what stands at a position is spoken of, and nothing else."""
+    return any(item.kind == words.ABNORMALITY for item in items[position + 1 : position + 2])
 
 
 def _density(summary: Summary, kind: int, near: Sequence[Item]) -> None:
@@ -338,7 +359,7 @@ def _density(summary: Summary, kind: int, near: Sequence[Item]) -> None:
 def _denied_flag(items: Sequence[Item], position: int) -> bool:
     """Whether a denial stands shortly before, or at the head of the list that it is in."""
     for distance, item in enumerate(reversed(items[:position]), start=1):
-        if item.kind == words.NEGATION:
+        if item.kind == words.NEGATION or item.words[:1] in _DENYING:
             return True
         if distance >= _NEAR and item.kind not in _LISTED:
             return False
@@ -346,6 +367,7 @@ def _denied_flag(items: Sequence[Item], position: int) -> bool:
 
 
 _NEAR = 4
+_DENYING = (("no",), ("without",))
 # What may stand between a denial and the last of what is denied: "no A, B, C or D".
 _LISTED = FLAG_KINDS | {words.MARK, words.FRACTURE, words.ABNORMALITY, words.RESTRICTION}
 

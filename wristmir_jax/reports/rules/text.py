@@ -29,7 +29,7 @@ _TITLE = re.compile(
     + r"|addendum[^:\n]{0,40})"
     # A number, a date, or a remark in parentheses.
     + r"(?:\s*\#?\s*\d{1,2})?[ \t]*"
-    + r"(?:\([^)\n]{0,60}\)|(?:dated|of|from|by)?[ \t]*[\d/.\-]{4,12})?"
+    + r"(?P<remark>\([^)\n]{0,60}\)|(?:dated|of|from|by)?[ \t]*[\d/.\-]{4,12})?"
     + r"[ \t*_]*(?::|\]|\s-\s|\s\u2013\s|(?<=\*)[ \t]|(?<=addendum)\.|(?=\n)|$)"
 )
 
@@ -60,14 +60,33 @@ def sections(low: str) -> list[Section]:
     """Of a text in lower case. What stands before all titles is a header where findings have a
     title, else it is the body."""
     found = _titles(low)
-    titled = any(_kind(match[1]) == BODY for match in found)
     first = found[0].start(1) if found else len(low)
-    kind = HEADER if titled else BODY
-    parts = [Section(kind, 0, first)] if low[:first].strip() else []
+    parts: list[Section] = []
     for match, following in zip(found, [*found[1:], None], strict=False):
         end = len(low) if following is None else following.start(1)
+        if match["remark"] and _SIDE.search(match["remark"]):
+            parts.append(Section(HEADER, *match.span("remark")))
         parts.append(Section(_kind(match[1]), match.end(), end, match[1]))
-    return parts if titled else list(_without_run_ons(low, parts))
+    # "Radiology report" may be a title of all that follows, and not of findings.
+    titled = any(part.kind == BODY and low[part.start : part.end].strip() for part in parts)
+    if low[:first].strip():
+        parts.insert(0, Section(HEADER if titled else BODY, 0, first))
+    return list(_without_paragraphs(low, parts) if titled else _without_run_ons(low, parts))
+
+
+def _without_paragraphs(low: str, parts: list[Section]) -> Iterator[Section]:
+    """What names the examination ends with its paragraph."""
+    for part in parts:
+        gap = _PARAGRAPH_END.search(low, part.start, part.end) if part.kind == HEADER else None
+        if gap is None or not part.title or not low[part.start : gap.start()].strip():
+            yield part
+            continue
+        yield part._replace(end=gap.start())
+        if low[gap.end() : part.end].strip():
+            yield Section(BODY, gap.end(), part.end)
+
+
+_PARAGRAPH_END = re.compile(r"\n[ \t]*\n")
 
 
 def _titles(low: str) -> list[re.Match[str]]:
@@ -86,12 +105,13 @@ def _kind(title: str) -> int:
     return _TITLES.get(title, ADDENDUM)
 
 
+_SIDE = re.compile(r"\b(?:left|right|lt|rt|l|r)\b")
 # An untitled report often begins behind the history without saying so: on the next line, or where
 # the examination is named.
 _LINE_END = re.compile(
     r"\n|\.(?=\s+(?:left|right|[lr]t|xr|x-?rays?|radiographs?|[ap]a|ap|both|bilateral|views)\b)"
 )
-_FIRST_SENTENCE = re.compile(r"\.(?=\s)|\n")
+_FIRST_SENTENCE = re.compile(r"[.?](?=\s)|\n")
 _CONTENT = re.compile(r"\S")
 # Of a text, characters: too few to report on anything.
 _SHORT = 60
@@ -199,6 +219,7 @@ def _abbreviates(low: str, word: str, start: int, following: int, end: int) -> b
     return word in _ABBREVIATIONS
 
 
+_LINE_TITLE = re.compile(r"[a-z][a-z /]{0,30}:")
 _LIST_MARK = re.compile(r"[-*\u2022>]|\d{1,2}[.)]")
 
 
@@ -216,6 +237,8 @@ def _goes_on_behind(line: str, low: str, end: int, following: int, word: str) ->
         return False
     line = line.rstrip()
     if not line or line[-1] in ".:;!#>]" or _LIST_MARK.match(low, following):
+        return False
+    if _LINE_TITLE.match(low, following):
         return False
     # A line that was wrapped is full; a short one was ended on purpose.
     return len(line) >= 45 or line[-1] in ",(" or word in _JOINING
