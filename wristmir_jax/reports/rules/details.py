@@ -102,7 +102,6 @@ def _hundred_percent(items: Sequence[Item], position: int) -> bool:
 
 def _displacement(items: Sequence[Item]) -> str | None:
     found: list[str] = []
-    past: list[str] = []
     for position, item in enumerate(items):
         if item.kind not in _DISPLACED:
             continue
@@ -117,17 +116,12 @@ def _displacement(items: Sequence[Item]) -> str | None:
             continue
         if _is_of_the_past(items, position):
             continue
-        if _was(items, position):
-            past.append(item.value or _amount(items, position))
-            continue
         if _denied(items, position):
             found.append("none")
         elif item.value:
             found.append(item.value)
         else:
             found.append(_amount(items, position))
-    # "Previously noted displaced fracture" says how it is, unless that is said as well.
-    found = found or past
     stated = [value for value in found if value != "unspecified"]
     for value in ("severe", "moderate", "mild", "minimal", "none"):
         if value in stated:
@@ -153,19 +147,6 @@ def _denied(items: Sequence[Item], position: int) -> bool:
         if item.kind == words.FRACTURE:
             return False
     return False
-
-
-def _was(items: Sequence[Item], position: int) -> bool:
-    """Whether a displacement is called previous, or of the injury."""
-    before = items[max(0, position - 1) : position]
-    after = items[position + 1 : position + 2]
-    return any(i.kind == words.PAST and not _BARE_PAST.issuperset(i.words) for i in before) or any(
-        i.kind == words.PAST and not _INJURED.isdisjoint(i.words) for i in after
-    )
-
-
-_BARE_PAST = frozenset({"was", "were", "from"})
-_INJURED = frozenset({"injury", "presentation", "manipulation", "reduction", "initial", "original"})
 
 
 def _is_of_the_past(items: Sequence[Item], position: int) -> bool:
@@ -325,7 +306,7 @@ def _is_past(items: Sequence[Item], first: int, last: int) -> bool:
     for item in reversed(items[max(0, first - 2) : first]):
         if item.kind in (words.PAST, words.FOLLOW_UP) and any(word in _PAST for word in item.words):
             return True
-        if item.kind in (words.ANGULATION, words.NUMBER, words.APEX):
+        if item.kind in (words.ANGULATION, words.NUMBER, words.APEX, words.POSITION):
             break
     # "31 degrees previously", but not "10 degrees, previously 31".
     after = [i for i in items[last + 1 : last + 5] if i.kind not in _ANGLED][:2]

@@ -16,7 +16,14 @@ from wristmir_jax.reports.mining import (
 from wristmir_jax.reports.rules import lexicon as words
 from wristmir_jax.reports.rules import text as texts
 from wristmir_jax.reports.rules.items import ORDERS, Item, items_of
-from wristmir_jax.reports.rules.summary import FLAG_KINDS, Sentence, Summary, mentions, read_flags
+from wristmir_jax.reports.rules.summary import (
+    FLAG_KINDS,
+    REGIONS_OF_BONE,
+    Sentence,
+    Summary,
+    mentions,
+    read_flags,
+)
 from wristmir_jax.workers import ordered_map
 
 # Small words that each language cannot do without, and that English does not have.
@@ -103,6 +110,9 @@ def _summarise(
         flagged = not elsewhere and not sentence.concepts.isdisjoint(FLAG_KINDS)
         if flagged and not (sentence.part == "elsewhere" and wrist):
             read_flags(summary, sentence)
+        mistaken = _mistaken_bone(sentence)
+        if mistaken:
+            summary.rename(*mistaken)
         for statement in sentence.statements:
             if elsewhere and not (statement.restriction == "other" and not statement.bones):
                 continue
@@ -113,6 +123,27 @@ def _summarise(
                 continue
             summary.add(statement)
     return summary
+
+
+def _mistaken_bone(sentence: Sentence) -> tuple[str, str] | None:
+    """The region that an addendum says was named by mistake, and the one that was meant."""
+    if sentence.kind != texts.ADDENDUM:
+        return None
+    items = sentence.items
+    named = [
+        (position, REGIONS_OF_BONE[item.value][0])
+        for position, item in enumerate(items)
+        if item.kind == words.BONE and len(REGIONS_OF_BONE.get(item.value, ())) == 1
+    ]
+    for (first, a), (second, b) in itertools.pairwise(named):
+        between = items[first + 1 : second]
+        if a == b or any(item.kind in _PREDICATES for item in between):
+            continue
+        if any(item.kind == words.SIDE_CORRECTION for item in between):
+            return a, b
+        if any(item.kind == words.NEGATION for item in between):
+            return b, a
+    return None
 
 
 # Behind the name of a view: "oblique fracture" and "oblique wire" tell of no view.

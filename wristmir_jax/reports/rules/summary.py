@@ -171,6 +171,11 @@ class Summary:
             if any(not fields.isdisjoint(s.details) for s in told)
         ]
 
+    def rename(self, wrong: str, right: str) -> None:
+        """Take what the report said of one region for said of another: an addendum says so."""
+        for told in (self._explicit, self._details):
+            told[right], told[wrong] = told[wrong], []
+
     def _decide(self, region: str) -> tuple[str, Statement | None]:
         """Status of a region, and the statement that it rests on."""
         stated = self._explicit[region]
