@@ -6,6 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from tests import compiler
 from tests.end_to_end.commands import CONFIG, start
 
 NUM_PROCESSES = 2
@@ -23,8 +24,7 @@ def start_together(
     """`train` in two processes of `devices` fake devices; process p writes to `logs`/p."""
     logs.mkdir(parents=True, exist_ok=True)
     address = f"127.0.0.1:{free_port()}"
-    before = os.environ.get("XLA_FLAGS")
-    os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
+    os.environ["XLA_FLAGS"] = compiler.flags(devices)
     try:
         return [
             start(
@@ -40,10 +40,7 @@ def start_together(
             for process in range(NUM_PROCESSES)
         ]
     finally:
-        if before is None:
-            del os.environ["XLA_FLAGS"]
-        else:
-            os.environ["XLA_FLAGS"] = before
+        compiler.set_flags()
 
 
 def wait_for_step(workdir: Path, step: int, processes: list[subprocess.Popen[bytes]]) -> None:

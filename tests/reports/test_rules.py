@@ -101,6 +101,137 @@ def test_rules_of_the_guideline(text, expected):
     assert statuses(text) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("A fracture has not been shown.", "nnn"),
+        ("Wrist NBI.", "nnn"),
+        (
+            "No evidence of the following: fracture of the distal radius, avulsion of the styloid.",
+            "n-n",
+        ),
+        ("Nothing amiss at the distal ulna.", "-n-"),
+        ("An undisplaced fracture of the distal radius cannot be wholly discounted.", "u--"),
+        ("The distal ulna has, conceivably, a faint torus.", "-u-"),
+        ("Cracked distal radius, about 2 cm proximal to the growth plate.", "f--"),
+        ("Healed fracture of the distal radius, otherwise normal.", "fnn"),
+        ("Cast off. Healed distal radius. Normal healing.", "f--"),
+        (
+            "Torus fracture of the distal radius; no displacement, angulation or styloid fracture.",
+            "f-n",
+        ),
+        ("The cast obscures fine bony detail. Distal radius fracture. No new fracture.", "f--"),
+        ("Forearm: shafts intact. Distal radius fracture.", "f--"),
+        ("No soft tissue abnormality. The distal ulna is normal.", "-n-"),
+        ("Left wrist. Indication: fell. There is a break of the distal ulna.", "-f-"),
+        (
+            "Radiology report\nWard: 4.\nExamination: left wrist.\n\nFracture of the radius.",
+            "f--",
+        ),
+        (
+            "Repeat films of the left wrist show a healing buckle fracture of the distal radius.",
+            "f--",
+        ),
+        ("Repeat films in 10 days if there is pain. Normal wrist.", "nnn"),
+        ("The injured right wrist shows a fracture of the distal radius.", "f--"),
+        ("Scaphoid fracture in a thumb spica. Distal radius intact.", "n--"),
+        (
+            "Lucency of the ulnar styloid, suspicious for a fracture.\n*** ADDENDUM *** It was "
+            "there before: I withdraw the suspicion, there is no styloid fracture.",
+            "--n",
+        ),
+        (
+            "Buckle fracture of the distal ulna.\nADDENDUM: For ulna please read radius. The "
+            "distal ulna is intact.",
+            "fn-",
+        ),
+    ],
+)
+def test_what_radiologists_say_in_other_words(text, expected):
+    letters = {"fracture": "f", "uncertain": "u", "no_fracture": "n", "not_mentioned": "-"}
+    assert "".join(map(letters.get, statuses(text))) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Dorsal angulation of 19 degrees, radial angulation of 6 degrees.", (19, "dorsal", None)),
+        ("Dorsal tilt 12 (previously 31) degrees.", (12, "dorsal", None)),
+        (
+            "The 6 degrees of dorsal tilt seen previously now measure 4 degrees.",
+            (4, "dorsal", None),
+        ),
+        ("Tilted 10-16 degrees dorsally and displaced by 2 mm.", (13, "dorsal", "minimal")),
+        ("No shift since the last film.", (None, None, None)),
+    ],
+)
+def test_measures_of_the_fracture_named_before(text, expected):
+    region = read(f"Fracture of the distal radius, not a buckle. {text}").regions["distal_radius"]
+    found = (region.angulation_degrees, region.angulation_direction, region.displacement)
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Fracture separation of the distal radial epiphysis.", "salter_harris_unspecified"),
+        ("SHII injury of the distal radius.", "salter_harris_2"),
+        ("Torus fracture of the distal radius, AO 23r-M/2.1.", "buckle"),
+        ("AO 23r-M/2.1 fracture.", "incomplete"),
+        ("Fracture of the distal radial growth plate.", "salter_harris_unspecified"),
+        ("Fracture of the distal radius, growth plate open.", None),
+    ],
+)
+def test_names_of_a_kind_of_fracture(text, expected):
+    assert read(text).regions["distal_radius"].fracture_type == expected
+
+
+@pytest.mark.parametrize(
+    "addendum",
+    [
+        "The side is right, not left.",
+        "Marked incorrectly, this is the RIGHT wrist.",
+        "Right wrist.",
+    ],
+)
+def test_an_addendum_puts_the_side_right(addendum):
+    findings = read(f"Left distal radius torus fracture.\nADDENDUM: {addendum}")
+    assert findings.laterality == "right"
+    assert findings.regions["distal_radius"].status == "fracture"
+
+
+def test_an_addendum_swaps_the_sides():
+    left, right = RulesMiner().read(
+        Report(
+            "1",
+            "Both wrists.\nLeft: torus fracture of the distal radius.\nRight: no fracture.\n"
+            "ADDENDUM: The sides were transposed.",
+        )
+    )
+    assert left.findings.regions["distal_radius"].status == "no_fracture"
+    assert right.findings.regions["distal_radius"].status == "fracture"
+
+
+def test_a_heading_is_of_both_sides():
+    left, right = RulesMiner().read(
+        Report(
+            "1",
+            "Both wrists. Distal radius: torus fracture on the left, greenstick fracture on the "
+            "right. Ulnar styloid: left - intact; right - possibly avulsed.",
+        )
+    )
+    assert left.findings.regions["distal_radius"].fracture_type == "buckle"
+    assert right.findings.regions["distal_radius"].fracture_type == "greenstick"
+    assert left.findings.regions["ulnar_styloid"].status == "no_fracture"
+    assert right.findings.regions["ulnar_styloid"].status == "uncertain"
+
+
+def test_a_list_of_what_is_absent_is_absent_to_its_end():
+    findings = read("Right wrist. Without fracture, dislocation, osteopenia, hardware or swelling.")
+    assert (findings.osteopenia, findings.hardware, findings.soft_tissue_swelling) == (False,) * 3
+    assert read("Wrist. No cast, hardware or soft tissue swelling.").hardware is False
+
+
 def test_details_belong_to_their_bone():
     findings = read(
         "Mildly displaced Salter-Harris II fracture of the right distal radius with apex volar "

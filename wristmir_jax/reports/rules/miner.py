@@ -468,7 +468,14 @@ def _part(spoken: Sequence[str], title: bool) -> str:
     beginning = spoken[: 9 if title else 5]
     if _TITLES.isdisjoint(beginning):
         return ""
-    named = [_PARTS[word] for word in beginning if word in _PARTS]
+    named = [
+        _PARTS[word]
+        for word, following in itertools.zip_longest(beginning, spoken[1 : len(beginning) + 1])
+        # A thumb spica shows no thumb.
+        if word in _PARTS and following != "spica"
+    ]
+    if not named:
+        return ""
     if "wrist" in named:
         return "wrist"
     return named[0] if title or len(spoken) <= 4 or ":" in spoken[:6] else ""
@@ -670,7 +677,6 @@ def _shows_wrist(sentences: Sequence[Sentence]) -> bool:
     if bones & _OF_WRIST or "wrist" in parts:
         return True
     other = "elsewhere" in parts
-    # A thumb spica shows no thumb.
     named = {w for s in sentences for i in s.items if i.kind != words.CAST for w in i.words}
     if other or named & _ELSEWHERE_BONES:
         return "styloid" in named and not other
