@@ -112,7 +112,7 @@ def _displacement(items: Sequence[Item]) -> str | None:
         apart = item.kind == words.TYPE and "displaced" in item.words
         if apart or _is_off_ended(item):
             found.append("severe")
-        if item.kind != words.DISPLACEMENT:
+        if item.kind != words.DISPLACEMENT or _of_fat(items, position):
             continue
         if _is_of_the_past(items, position):
             continue
@@ -149,6 +149,15 @@ def _denied(items: Sequence[Item], position: int) -> bool:
     return False
 
 
+def _of_fat(items: Sequence[Item], position: int) -> bool:
+    """Whether it is a fat pad that is displaced."""
+    before = items[max(0, position - 2) : position]
+    return any(not _FAT.isdisjoint(item.words) for item in before)
+
+
+_FAT = frozenset({"fat", "quadratus", "pronator"})
+
+
 def _is_of_the_past(items: Sequence[Item], position: int) -> bool:
     """Whether a displacement was there before, or is denied only since an earlier film, which may
     leave a fracture as displaced as it was."""
@@ -179,7 +188,10 @@ def _amount(items: Sequence[Item], position: int) -> str:
         return measured
     if before:
         return before
-    for offset, item in enumerate(items[position + 1 : position + 5]):
+    of = "of" in items[position].words
+    for offset, item in enumerate(items[position + 1 : position + 6]):
+        if of and item.kind in (words.BONE, words.FRACTURE):
+            continue  # "Displacement of the radius fracture is moderate."
         if item.kind in (words.ANGULATION, words.APEX, words.BONE, words.FRACTURE, words.SWELLING):
             break
         if item.kind == words.GRADE:

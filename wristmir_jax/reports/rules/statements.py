@@ -565,7 +565,9 @@ class _Reader:
         if words.ABNORMALITY in chunk.kinds:
             return self._of_abnormalities(chunk, bones)
         healing = words.HEALING in chunk.kinds and any(
-            item.value != "acute" for item in chunk.of(words.HEALING)
+            # "Chronic stress" has nothing healed.
+            item.value != "acute" and item.words not in _AGES
+            for item in chunk.of(words.HEALING)
         )
         if self._denied and (chunk.joined == "or" or (chunk.joined == "," and not bones)):
             healing = False
@@ -661,6 +663,10 @@ class _Reader:
             else:
                 self._add("details", [], chunk)
             return
+        if current.status == "no_fracture" and chunk.has_any(_MOVED):
+            # "The volar cortex is intact, and there is no displacement."
+            self._add("details", [], chunk)
+            return
         current.items.extend(chunk.items)
         if current.status != "fracture":
             return
@@ -713,7 +719,7 @@ _ANGLED = frozenset({words.ANGULATION, words.APEX, words.DIRECTION})
 
 def _share_angle(before: Chunk, chunk: Chunk) -> None:
     """ "Dorsal angulation of 22 degrees at the radius and 15 at the ulna" angulates both."""
-    if chunk.joined != "and" or chunk.has_any((*_ANGLED, words.DISPLACEMENT)):
+    if chunk.joined not in ("and", ",") or chunk.has_any((*_ANGLED, words.DISPLACEMENT)):
         return
     if any(unit.value == "degree" for unit in chunk.of(words.UNIT)):
         chunk.put_before([item for item in before.items if item.kind in _ANGLED])
@@ -732,6 +738,7 @@ def _forward(following: Chunk | None) -> bool:
     return following.joined in ("and", "or") and words.NORMAL in following.kinds
 
 
+_AGES = (("old",), ("chronic",), ("remote",))
 # How phrases begin that deny.
 _DENYING = (("no",), ("without",))
 # What is told of fractures, so that a denial of it is none of them.
@@ -760,6 +767,7 @@ _SUBJECTS = frozenset(
         *(words.SWELLING, words.ANGULATION, words.DISPLACEMENT, words.CAST, words.HARDWARE),
     }
 )
+_MOVED = (words.DISPLACEMENT, words.ANGULATION, words.APEX)
 _MEASURED = (words.UNIT, words.DISPLACEMENT, words.APEX, words.ANGULATION)
 # What a hedge may be of, where it is not of the fracture before.
 _HEDGED = (
@@ -773,6 +781,9 @@ def _normal_bones(chunk: Chunk) -> bool:
     normal = chunk.of(words.NORMAL)[0]
     following = chunk.items[chunk.items.index(normal) + 1 :]
     if following and following[0].kind == words.HEALING:
+        return False
+    if following and normal.words == ("satisfactory",):
+        # A reduction is, or an alignment.
         return False
     subjects = [item for item in chunk.items if item.kind in _SUBJECTS]
     if not subjects:

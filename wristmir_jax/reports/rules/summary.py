@@ -106,6 +106,9 @@ class Summary:
 
     def add(self, statement: Statement) -> None:
         regions, names = mentions(statement)
+        if statement.bones == ["both"] and all(self._explicit[r] for r in (RADIUS, ULNA)):
+            # "Periosteal reaction of both bones", of which distal fractures were named.
+            regions, names = [RADIUS, ULNA], []
         if statement.status == "details":
             self._add_details(statement, regions, names)
         elif statement.status in DETAILED_STATUSES:
@@ -132,6 +135,10 @@ class Summary:
             if statement.bones in ([], ["wrist"]) and "other" in statement.types:
                 regions = [RADIUS]
             elif statement.bones in ([], ["bones"], ["wrist"]) and (self._focus or self._topic):
+                shaft = any(i.kind == words.PART and i.value == "shaft" for i in statement.items)
+                # Where only other bones are broken, "boxer's fracture" is of them.
+                if shaft or (self._others and not any(self._explicit.values())):
+                    return
                 regions = self._focus or self._topic
                 here = any("here" in item.words for item in statement.items)
                 if statement.status == "uncertain" and not statement.types and not here:
