@@ -38,7 +38,8 @@ def items_of(tokens: Tokens) -> list[Item]:
             if end > position + 1:
                 _deny(found, node)
                 spoken = tuple(spelled[position:end])
-                kind = words.FOLLOW_UP if _was_repeated(spelled, position, end) else node.kind
+                repeated = word == "repeat" and _was_repeated(spelled, end)
+                kind = words.FOLLOW_UP if repeated else node.kind
                 found.append(
                     Item(kind, node.value, spoken, places[position][0], places[end - 1][1])
                 )
@@ -47,7 +48,8 @@ def items_of(tokens: Tokens) -> list[Item]:
                 continue
         if node.kind:
             _deny(found, node)
-            kind = words.FOLLOW_UP if _was_repeated(spelled, position, position + 1) else node.kind
+            repeated = word == "repeat" and _was_repeated(spelled, position + 1)
+            kind = words.FOLLOW_UP if repeated else node.kind
             found.append(Item(kind, node.value, (word,), *places[position]))
         elif word[0].isdigit():
             found.append(Item(words.NUMBER, word, (word,), *places[position]))
@@ -67,10 +69,8 @@ def _deny(found: list[Item], node: Node) -> None:
             found[-1].value = ""
 
 
-def _was_repeated(spelled: list[str], position: int, end: int) -> bool:
-    """Whether "repeat films" are not asked for, but show something."""
-    if spelled[position] != "repeat":
-        return False
+def _was_repeated(spelled: list[str], end: int) -> bool:
+    """Whether "repeat films", which end at a place, are not asked for, but show something."""
     following = spelled[end : end + 8]
     shows = next((p for p, word in enumerate(following) if word in _SHOWING), None)
     return shows is not None and _ASKING.isdisjoint(following[:shows])

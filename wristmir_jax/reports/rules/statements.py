@@ -85,9 +85,11 @@ _CUTTING = frozenset({words.MARK, words.CONTRAST, words.EXCEPT})
 
 def chunks_of(items: Sequence[Item]) -> list[Chunk]:
     """A sentence cut at its connectives."""
-    items = _without_earlier(items)
+    measures = _NOWHERE
+    if "(" in [item.value for item in items]:
+        items = _without_earlier(items)
+        measures = _parentheses_of_measures(items)
     chunks = [Chunk("", strong=True)]
-    measures = _parentheses_of_measures(items)
     for position, item in enumerate(items):
         if position in measures:
             continue
@@ -144,8 +146,6 @@ _NOWHERE: frozenset[int] = frozenset()
 
 def _parentheses_of_measures(items: Sequence[Item]) -> Collection[int]:
     """Places of parentheses around nothing but a measure: "angulated (18-22 degrees)"."""
-    if "(" not in [item.value for item in items]:
-        return _NOWHERE
     found: set[int] = set()
     opened = None
     for position, item in enumerate(items):
@@ -166,8 +166,6 @@ _OF_ONCE = frozenset({words.NUMBER, words.UNIT, words.PAST, words.FOLLOW_UP})
 
 def _without_earlier(items: Sequence[Item]) -> Sequence[Item]:
     """Without what was measured earlier, in parentheses: "12 (previously 31) degrees"."""
-    if "(" not in [item.value for item in items]:
-        return items
     kept: list[Item] = []
     opened = None
     for item in items:
@@ -358,6 +356,8 @@ class _Reader:
                 following.strong, following.joined = chunk.strong, chunk.joined
                 continue
             bones = bones_of(chunk)
+            if words.NEGATION in chunk.kinds:
+                self._denied_all |= any("following" in i.words for i in chunk.of(words.NEGATION))
             self._take(chunk, bones, following)
             self._last_bones = bones or self._last_bones
             self._hedged = words.HEDGE in chunk.kinds
@@ -420,7 +420,6 @@ class _Reader:
         return statement
 
     def _take(self, chunk: Chunk, bones: list[str], following: Chunk | None) -> None:
-        self._denied_all |= any("following" in i.words for i in chunk.of(words.NEGATION))
         predicate = self._predicate(chunk, bones)
         if predicate is None:
             if self._denied:
