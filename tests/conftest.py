@@ -6,11 +6,6 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tests import compiler
-
-# Before any test imports JAX.
-compiler.set_flags()
-
 # Machines that run the tests are shared: how long an example takes says nothing there.
 hypothesis.settings.register_profile("wristmir", deadline=None, max_examples=100)
 hypothesis.settings.load_profile("wristmir")

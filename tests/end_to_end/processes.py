@@ -6,7 +6,6 @@ import subprocess
 import time
 from pathlib import Path
 
-from tests import compiler
 from tests.end_to_end.commands import CONFIG, start
 
 NUM_PROCESSES = 2
@@ -24,7 +23,8 @@ def start_together(
     """`train` in two processes of `devices` fake devices; process p writes to `logs`/p."""
     logs.mkdir(parents=True, exist_ok=True)
     address = f"127.0.0.1:{free_port()}"
-    os.environ["XLA_FLAGS"] = compiler.flags(devices)
+    before = os.environ.get("XLA_FLAGS")
+    os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
     try:
         return [
             start(
@@ -40,7 +40,10 @@ def start_together(
             for process in range(NUM_PROCESSES)
         ]
     finally:
-        compiler.set_flags()
+        if before is None:
+            del os.environ["XLA_FLAGS"]
+        else:
+            os.environ["XLA_FLAGS"] = before
 
 
 def wait_for_step(workdir: Path, step: int, processes: list[subprocess.Popen[bytes]]) -> None:

@@ -10,7 +10,6 @@ import time
 
 import pytest
 
-from tests import compiler
 from tests.end_to_end.commands import CONFIG, refuse, run, start, succeed
 from wristmir_jax.learning.checkpoints import Checkpoints
 from wristmir_jax.learning.inference import load_embedder
@@ -122,7 +121,7 @@ def test_a_run_goes_on_with_another_number_of_devices(dataset, run_folder, tmp_p
     workdir = tmp_path / "workdir"
     shutil.copytree(run_folder, workdir)
     shutil.rmtree(workdir / "checkpoints" / "12")
-    monkeypatch.setenv("XLA_FLAGS", compiler.flags(8))
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
     flags = {"config__mesh__fsdp": 2}
     succeed("train", config=CONFIG, workdir=workdir, config__dataset=dataset, **flags)
     for ours, undisturbed in zip(lines(workdir), lines(run_folder), strict=True):

@@ -7,15 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests import compiler
-
 ROOT = Path(__file__).parents[2]
 
 
 def run_on_eight_devices(module: str) -> Any:
     """What `python -m module` prints as its last line, JSON."""
     environment = os.environ | {
-        "XLA_FLAGS": compiler.flags(8),
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
         "JAX_PLATFORMS": "cpu",
         "PYTHONPATH": str(ROOT),
     }

@@ -24,10 +24,28 @@ def step_config():
     return config
 
 
+def pooled_by_attention():
+    """In which XLA would gather the activations of captions over all devices, if it were let."""
+    config = tiny_config()
+    config.batch_size, config.micro_batches = 64, 2
+    config.loss.tile = 64
+    config.mesh.fsdp = 8
+    config.model.remat = "full"
+    for tower in ("global_tower", "local_tower"):
+        config.model[tower] = configs.vit(14, 256, 2, 4, pooling="attention", mlp_width=512)
+    config.model.text_tower = configs.text(
+        256, 2, 4, pooling="last", sees_padding=True, projection=(256,), mlp_width=512
+    )
+    config.model.global_text_length = config.model.region_text_length = 64
+    report = dry_run(config, "cpu:8", image_size=112, crop_size=56)
+    return [f"{item.kind} of {item.shapes}" for item in report.unexpected]
+
+
 def main():
+    pooled = pooled_by_attention()
     # Small arrays too must be split here, or nothing would be tested.
     sharding.MIN_SHARDED_ELEMENTS = 1
-    results = {}
+    results: dict = {"pooled by attention": pooled}
     for micro_batches in (1, 2):
         config = step_config()
         config.micro_batches = micro_batches

@@ -26,6 +26,10 @@ def test_only_parameters_gradients_and_the_ring_of_the_loss_are_sent(steps, micr
     assert step["rings"] == [8]
 
 
+def test_activations_stay_on_their_devices(steps):
+    assert steps["pooled by attention"] == []
+
+
 def test_micro_batches_take_less_memory_and_more_products(steps):
     whole, parts = steps["1"], steps["2"]
     assert parts["memory"][0] == whole["memory"][0]

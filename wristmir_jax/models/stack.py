@@ -85,7 +85,7 @@ def apply_stacked(
     depth = jax.tree.leaves(state)[0].shape[0]
 
     def body(x: jax.Array, layer: Any) -> tuple[jax.Array, None]:
-        return call(nnx.merge(graph, whole(layer)), x), None
+        return call(nnx.merge(graph, whole(layer)), split(x)), None
 
     if execution.remat != "none":
         body = jax.checkpoint(
@@ -103,6 +103,17 @@ def apply_stacked(
     if frozen_layers:
         x = jax.lax.stop_gradient(run(jax.lax.stop_gradient(x), slice(frozen_layers)))
     return run(x, slice(frozen_layers, None))
+
+
+def split(x: jax.Array) -> jax.Array:
+    """Activations with their first axis, the batch, over all devices, where there is a mesh.
+
+    Left to itself, XLA may gather those of a tower whose parameters are split.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        return x
+    return jax.lax.with_sharding_constraint(x, P(mesh.axis_names))
 
 
 def whole(layer: Any) -> Any:
