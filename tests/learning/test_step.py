@@ -1,5 +1,7 @@
 """The training step as a whole, on batches that a data set of another kind would give."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,12 +46,18 @@ def test_the_softmax_loss_has_no_bias():
     assert "bias" not in plan.parameters
 
 
-def _image_loss(batch, tile=0, weight=0.5):
+@functools.cache
+def _compiled(tile, weight):
     config = tiny_config()
     config.loss.image_weight, config.loss.tile = weight, tile
     mesh = make_mesh()
     graph, _, init = plan_state(config, mesh, **SHAPES)
-    _, metrics = jax.jit(make_train_step(graph, config, mesh))(init(), place_batch(batch, mesh))
+    return jax.jit(make_train_step(graph, config, mesh)), init()
+
+
+def _image_loss(batch, tile=0, weight=0.5):
+    step, state = _compiled(tile, weight)
+    _, metrics = step(state, place_batch(batch, make_mesh()))
     return {name: float(value) for name, value in metrics.items()}
 
 
