@@ -200,6 +200,30 @@ def test_an_addendum_puts_the_side_right(addendum):
     assert findings.regions["distal_radius"].status == "fracture"
 
 
+@pytest.mark.parametrize(
+    "addendum",
+    [
+        "The distal radius, not the distal ulna, is displaced by 3 mm.",
+        "Angulation is of the distal radius and not of the ulna.",
+        "The radius was reviewed without the ulna.",
+        "Old films of the left wrist are normal.",
+        "The left elbow was normal.",
+    ],
+)
+def test_an_addendum_that_corrects_nothing_takes_no_fracture_away(addendum):
+    answer = RulesMiner().read(
+        Report(
+            "1",
+            "Right wrist. Fracture of the distal radius. The distal ulna is intact.\n"
+            f"ADDENDUM: {addendum}",
+        )
+    )
+    assert not isinstance(answer, Rejection)
+    (findings,) = (item.findings for item in answer if item.findings.laterality == "right")
+    assert findings.regions["distal_radius"].status == "fracture"
+    assert findings.regions["distal_ulna"].status == "no_fracture"
+
+
 def test_an_addendum_swaps_the_sides():
     left, right = RulesMiner().read(
         Report(

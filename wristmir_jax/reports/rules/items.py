@@ -162,6 +162,8 @@ def _between_numbers(tokens: Sequence[str], position: int) -> bool:
     )
 
 
+# How phrases begin that deny.
+DENYING = (("no",), ("without",))
 # With these begins what is no finding.
 UNTOLD = frozenset({words.UNREPORTED, words.ADVICE})
 

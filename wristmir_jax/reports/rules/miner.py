@@ -47,7 +47,7 @@ def is_english(low: str) -> bool:
 
 
 # Of the rules, so that answers of others are not taken for theirs; raise it with every change.
-VERSION = 5
+VERSION = 6
 IDENTITY = f"rules {VERSION}"
 
 
@@ -559,13 +559,16 @@ def _changes_side(sentences: Sequence[Sentence]) -> bool:
     """Whether a report on one side has an addendum that knows only the other one."""
     if any(not s.concepts.isdisjoint(_OF_TWO) for s in sentences):
         return False
-    before, behind = (
-        {side for s in sentences if (s.kind == texts.ADDENDUM) == later for side in s.sides}
-        for later in (False, True)
-    )
+    added = [s for s in sentences if s.kind == texts.ADDENDUM and s.sides]
+    if not all(s.concepts <= _OF_SIDE_ALONE and s.part != "elsewhere" for s in added):
+        return False
+    before = {side for s in sentences if s.kind != texts.ADDENDUM for side in s.sides}
+    behind = {side for s in added for side in s.sides}
     return len(before) == 1 and len(behind) == 1 and before != behind
 
 
+# What an addendum speaks of that does nothing but name the wrist.
+_OF_SIDE_ALONE = frozenset({words.SIDE, words.BONE, words.EXAM, words.VIEWS, words.MARK})
 _OF_TWO = frozenset({words.BOTH_SIDES, words.COMPARISON_VIEW})
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from wristmir_jax.reports.findings import DETAILED_STATUSES
 from wristmir_jax.reports.rules import lexicon as words
 from wristmir_jax.reports.rules.details import DETAILED_KINDS, details_of
-from wristmir_jax.reports.rules.items import Item
+from wristmir_jax.reports.rules.items import DENYING, Item
 
 
 @dataclasses.dataclass(slots=True)
@@ -425,7 +425,7 @@ class _Reader:
             if self._denied:
                 self._deny_too(chunk)
             if words.NEGATION in chunk.kinds or any(
-                item.words[:1] in _DENYING for item in chunk.of(words.DISPLACEMENT)
+                item.words[:1] in DENYING for item in chunk.of(words.DISPLACEMENT)
             ):
                 self._denied = True
             if words.SUBJECT in chunk.kinds and _is_dislocated(chunk):
@@ -738,8 +738,6 @@ def _forward(following: Chunk | None) -> bool:
 
 
 _AGES = (("old",), ("chronic",), ("remote",))
-# How phrases begin that deny.
-_DENYING = (("no",), ("without",))
 # What is told of fractures, so that a denial of it is none of them.
 _OF_FRACTURES = frozenset({words.DISPLACEMENT, words.ANGULATION, words.SUBJECT, words.HEALING})
 

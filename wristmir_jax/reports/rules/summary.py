@@ -12,7 +12,7 @@ from wristmir_jax.reports.findings import DETAILED_STATUSES, Findings, RegionFin
 from wristmir_jax.reports.mining import Evidence, Mined
 from wristmir_jax.reports.rules import lexicon as words
 from wristmir_jax.reports.rules import text as texts
-from wristmir_jax.reports.rules.items import UNTOLD, Item, reported
+from wristmir_jax.reports.rules.items import DENYING, UNTOLD, Item, reported
 from wristmir_jax.reports.rules.statements import STATED, Statement, statements_of
 
 RADIUS, ULNA, STYLOID = REGION_NAMES
@@ -179,7 +179,16 @@ class Summary:
         ]
 
     def rename(self, wrong: str, right: str) -> None:
-        """Take what the report said of one region for said of another: an addendum says so."""
+        """Take the fracture of one region for one of another: an addendum says so.
+
+        Where only the other one has a fracture, nothing was named by mistake.
+        """
+        broken, other = (
+            any(s.status in DETAILED_STATUSES for s in self._explicit[region])
+            for region in (wrong, right)
+        )
+        if other or not broken:
+            return
         for told in (self._explicit, self._details):
             told[right], told[wrong] = told[wrong], []
 
@@ -351,7 +360,7 @@ def read_flags(summary: Summary, sentence: Sentence) -> None:
 def _is_title(items: Sequence[Item], position: int) -> bool:
     """Whether hardware only stands in a title, under which a cast is spoken of."""
     following = [item.kind for item in items[position + 1 : position + 5]]
-    return words.MARK in following and words.CAST in following and following[0] == words.MARK
+    return following[:1] == [words.MARK] and words.CAST in following
 
 
 def _without_fault(items: Sequence[Item], position: int) -> bool:
@@ -371,7 +380,7 @@ def _density(summary: Summary, kind: int, near: Sequence[Item]) -> None:
 def _denied_flag(items: Sequence[Item], position: int) -> bool:
     """Whether a denial stands shortly before, or at the head of the list that it is in."""
     for distance, item in enumerate(reversed(items[:position]), start=1):
-        if item.kind == words.NEGATION or item.words[:1] in _DENYING:
+        if item.kind == words.NEGATION or item.words[:1] in DENYING:
             return True
         if distance >= _NEAR and item.kind not in _LISTED:
             return False
@@ -379,7 +388,6 @@ def _denied_flag(items: Sequence[Item], position: int) -> bool:
 
 
 _NEAR = 4
-_DENYING = (("no",), ("without",))
 # What may stand between a denial and the last of what is denied: "no A, B, C or D".
 _LISTED = FLAG_KINDS | {words.MARK, words.FRACTURE, words.ABNORMALITY, words.RESTRICTION}
 
