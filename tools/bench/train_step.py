@@ -5,8 +5,8 @@ of the device's peak that the model's products reach (MFU), and the memory of th
 With --peer=torch the same step in PyTorch runs in turns with ours; `ratio` is our rate over its.
 
 python -m tools.bench.train_step --config=configs/demo.py --config.dataset=runs/demo/dataset
-XLA_PYTHON_CLIENT_MEM_FRACTION=.4 \\
-    python -m tools.bench.train_step --config=tools/bench/vit_b16.py --peer=torch
+XLA_PYTHON_CLIENT_MEM_FRACTION=.4 python -m tools.bench.train_step \\
+    --config=tools/bench/vit_b16.py --config.batch_size=256 --peer=torch
 
 Without a data set, batches are random, made on the host for every step, half of their captions
 distinct.
