@@ -3,11 +3,11 @@
 python tools/export_tower.py --workdir=runs/wristmir --tower=global_tower \
   --like=checkpoints/medsiglip --output=runs/wristmir/global_tower
 
-transformers, timm or open_clip then load it as they load `--like`. An image tower expects what ours
-sees: grey films in three equal channels, right wrists mirrored to left.
+Its parameters are those that `embed` uses. transformers, timm or open_clip then load it as they
+load `--like`. An image tower expects what ours sees: grey films in three equal channels, right
+wrists mirrored to left.
 """
 
-import ml_collections
 import numpy as np
 from absl import flags
 from etils import epath
@@ -15,11 +15,7 @@ from etils import epath
 from wristmir_jax import cli
 from wristmir_jax.errors import UserError
 from wristmir_jax.learning import workdir as workdirs
-from wristmir_jax.learning.checkpoints import Checkpoints, has_checkpoint
-from wristmir_jax.learning.sharding import make_mesh
-from wristmir_jax.learning.state import plan_state
-from wristmir_jax.learning.validation import best_step
-from wristmir_jax.models.parameters import Parameters
+from wristmir_jax.learning.inference import load_embedder
 from wristmir_jax.models.pretrained.export import export_text, export_vision
 from wristmir_jax.models.specs import TextSpec, VisionSpec
 
@@ -32,30 +28,6 @@ _OUTPUT = flags.DEFINE_string("output", None, "The new folder.", required=True)
 _REGION = flags.DEFINE_string(
     "region", None, "Bone that the local tower will see; the first of the run unless given."
 )
-
-
-def averaged_parameters(workdir: epath.Path, config: ml_collections.ConfigDict) -> Parameters:
-    """Those that `embed` uses: of the best checkpoint where the run was validated, else the newest.
-
-    Raises:
-        UserError: there is no checkpoint.
-    """
-    if not has_checkpoint(workdir):
-        raise UserError(f"--workdir={workdir} has no checkpoint yet: train first")
-    info = workdirs.read_dataset_info(workdir)
-    _, plan, _ = plan_state(
-        config,
-        make_mesh(),
-        image_size=info.image_size,
-        crop_size=info.crop_size,
-        num_regions=len(info.regions),
-        vocab_size=workdirs.read_tokenizer(workdir).vocab_size,
-    )
-    with Checkpoints(workdir) as checkpoints:
-        best = best_step(workdir)
-        step = best if best in checkpoints.steps else checkpoints.latest_step
-        assert step is not None
-        return checkpoints.restore(step, plan).average
 
 
 def kind_of(workdir: epath.Path, tower: str, region: str | None) -> int:
@@ -80,7 +52,7 @@ def main() -> None:
     kind = kind_of(workdir, tower, _REGION.value)
     parameters = {
         name.removeprefix(f"{tower}/"): np.asarray(value)
-        for name, value in averaged_parameters(workdir, config).items()
+        for name, value in load_embedder(workdir).params.items()
         if name.startswith(f"{tower}/")
     }
     common = {"ignore": tuple(config.pretrained.ignore), "key": key}

@@ -38,6 +38,7 @@ class Embedder:
         batch_size: rows a compiled call; more rows take several calls, fewer are padded.
 
     Attributes:
+        params: as given.
         model_fingerprint: 16 hex digits that change with any parameter, the tokenizer or the
             input shapes; embeddings of different fingerprints must not be compared.
     """
@@ -60,7 +61,7 @@ class Embedder:
         self._text_lengths = text_lengths
         self._mesh = make_mesh()
         self._batch_size = -(-batch_size // self._mesh.size) * self._mesh.size
-        self._params = params
+        self.params = params
 
         def embed_images(params: Any, image: Any, crops: Any, mirrored: Any) -> tuple[Any, Any]:
             model = parameters.merge(graph, params)
@@ -137,7 +138,7 @@ class Embedder:
                 np.concatenate([part, np.zeros((size - rows, *part.shape[1:]), part.dtype)])
                 for part in parts
             ]
-            outputs = function(self._params, *jax.device_put(padded, sharding))
+            outputs = function(self.params, *jax.device_put(padded, sharding))
             outputs = outputs if isinstance(outputs, tuple) else (outputs,)
             chunks.append(tuple(np.asarray(output)[:rows] for output in outputs))
         return tuple(np.concatenate(parts) for parts in zip(*chunks, strict=True))

@@ -84,7 +84,7 @@ def test_the_command_starts_from_it_and_a_missing_folder_is_one_line(siglip, tmp
     recipe = tmp_path / "recipe.py"
     recipe.write_text(RECIPE.format(folder=str(siglip)))
     succeed("train", config=recipe, workdir=tmp_path / "w", config__dataset=data)
-    trained = load_embedder(tmp_path / "w")._params
+    trained = load_embedder(tmp_path / "w").params
     expected = load_vision(siglip, vision_spec(siglip), 32)
     np.testing.assert_allclose(trained["global_tower/patch/kernel"], expected["patch/kernel"])
     line = refuse(
