@@ -18,7 +18,7 @@ _SO400M: dict[str, Any] = {"mlp_width": 4304, "activation": "gelu_tanh", "epsilo
 
 def get_config() -> ml_collections.ConfigDict:
     config = wristmir_vit_b16.get_config()
-    config.micro_batches = 64
+    config.micro_batches = 32
     config.mesh.fsdp = 8
     config.model.remat = "full"
     for tower in ("global_tower", "local_tower"):
