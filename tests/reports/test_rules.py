@@ -15,7 +15,7 @@ from wristmir_jax.anatomy import REGION_NAMES
 from wristmir_jax.benchmark.mining import score
 from wristmir_jax.reports.findings import Findings
 from wristmir_jax.reports.mining import INSEPARABLE_SIDES, UNSUPPORTED_LANGUAGE, Rejection, Report
-from wristmir_jax.reports.rules.miner import RulesMiner
+from wristmir_jax.reports.rules.miner import RulesMiner, forget
 
 _FILE = Path(__file__).with_name("gold_reports.jsonl")
 GOLD = [json.loads(line) for line in _FILE.read_text().splitlines()]
@@ -55,6 +55,27 @@ def test_gold_reports_are_read_as_a_radiologist_reads_them():
         assert found[f"fracture F1 {region}"] >= 0.95
     assert found["fracture_type"] >= 0.90
     assert found["laterality accuracy"] >= 0.98
+
+
+def test_a_report_means_the_same_whatever_was_read_before():
+    """Sentences of the same words share what they mean, and nothing of where they stand."""
+    reports = [Report(line["exam_id"], line["report"]) for line in GOLD]
+    # The same sentences again, elsewhere in the text and under other sides.
+    reports += [
+        Report(report.exam_id, f"{before}\n{report.text}")
+        for report in reports[::5]
+        for before in ("Left wrist.", "Clinical history: fall; right wrist.")
+    ]
+    miner = RulesMiner()
+
+    def alone(report):
+        forget()
+        return miner.read(report)
+
+    expected = [alone(report) for report in reports]
+    forget()
+    assert [miner.read(report) for report in reports] == expected
+    assert [miner.read(report) for report in reversed(reports)] == expected[::-1]
 
 
 @pytest.mark.parametrize("tag", ["follow_up", "two_sided"])

@@ -1,16 +1,17 @@
 """The concepts that the words of a sentence stand for."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 from wristmir_jax.reports.rules import lexicon as words
 from wristmir_jax.reports.rules.lexicon import Node
-from wristmir_jax.reports.rules.text import Tokens
 
 
 @dataclasses.dataclass(slots=True)
 class Item:
-    """A concept where it stands; `words` are its canonical words."""
+    """A concept where it stands: tokens [start, end) of its sentence; `words` are its canonical
+    words. To be changed by nobody: sentences of the same words share theirs."""
 
     kind: str
     value: str
@@ -19,7 +20,7 @@ class Item:
     end: int
 
 
-def items_of(tokens: Tokens) -> list[Item]:
+def items_of(tokens: Sequence[str]) -> list[Item]:
     """Concepts, numbers and marks of a sentence; words without a meaning are left out."""
     spelled, places = _spelled(tokens)
     beginnings = words.phrase_trie().following
@@ -107,23 +108,30 @@ def _name_both(found: list[Item], spoken: tuple[str, ...]) -> None:
     found.append(Item(words.BONE, spoken[-1], spoken[1:], start, end))
 
 
-def _spelled(tokens: Tokens) -> tuple[list[str], list[tuple[int, int]]]:
-    """Words as phrases are written, each with the place of the token that it comes from."""
+def _spelled(tokens: Sequence[str]) -> tuple[list[str], list[tuple[int, int]]]:
+    """Words as phrases are written, each with the tokens [start, end) that it comes from."""
     forms = words.known_forms()
     try:
         # So it is in most sentences.
-        return [forms[word] for word in tokens.words], tokens.places
+        spelled = [forms[word] for word in tokens]
     except KeyError:
         return _repaired(tokens)
+    return spelled, _single_tokens(len(spelled))
 
 
-def _repaired(tokens: Tokens) -> tuple[list[str], list[tuple[int, int]]]:
+@functools.cache
+def _single_tokens(count: int) -> list[tuple[int, int]]:
+    return [(position, position + 1) for position in range(count)]
+
+
+def _repaired(tokens: Sequence[str]) -> tuple[list[str], list[tuple[int, int]]]:
     """Words as phrases are written: what was torn in two put together, hyphens left out."""
     forms = words.known_forms()
     spelled: list[str] = []
     places: list[tuple[int, int]] = []
     known, before = True, ""
-    for position, (word, place) in enumerate(zip(tokens.words, tokens.places, strict=True)):
+    for position, word in enumerate(tokens):
+        place = (position, position + 1)
         form = forms.get(word)
         if known and form is not None:
             spelled.append(form)
@@ -131,14 +139,14 @@ def _repaired(tokens: Tokens) -> tuple[list[str], list[tuple[int, int]]]:
             before = word
             continue
         if word == "-":
-            if _between_numbers(tokens.words, position):
+            if _between_numbers(tokens, position):
                 spelled.append("to")
                 places.append(place)
                 before = word
             continue
         if spelled and _is_torn(before, word):
             spelled.pop()
-            place = (places.pop()[0], place[1])  # noqa: PLW2901
+            place = (places.pop()[0], place[1])
             word = before + word  # noqa: PLW2901
             form = forms[word]
         known, before = form is not None, word

@@ -1,6 +1,7 @@
 """The miner by rules: sections, sides and parts of the body, then statements and their summary."""
 
 import dataclasses
+import functools
 import itertools
 import re
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,7 @@ from wristmir_jax.reports.rules.items import ORDERS, Item, items_of
 from wristmir_jax.reports.rules.summary import (
     FLAG_KINDS,
     REGIONS_OF_BONE,
+    Reading,
     Sentence,
     Summary,
     mentions,
@@ -182,32 +184,61 @@ def _sentences(low: str) -> list[Sentence]:
     first = ""
     for section in texts.sections(low):
         side = part = ""
-        end, heading = section.start, []
+        end, before = section.start, None
         for tokens in texts.sentences(low, section.start, section.end):
-            items = items_of(tokens)
-            if _tells_of_both(tokens.words):
-                start, end = tokens.places[-1]
-                items.append(Item(words.SYMMETRIC, "", (), start, end))
-            if ";" not in low[end : tokens.places[0][0]]:
-                heading = _heading(items)
-            elif not any(i.kind == words.BONE for i in items):
-                items = [*(heading if any(i.kind == words.SIDE for i in items) else []), *items]
+            reading = _reading(tuple(tokens.words))
+            items, places = reading.items, tokens.places
+            if ";" not in low[end : places[0][0]]:
+                before = reading, places
+            elif before is not None and words.BONE not in reading.concepts:
+                heading = _heading(before[0].items) if words.SIDE in reading.concepts else []
+                if heading:
+                    items = [*heading, *_moved(items, len(before[1]))]
+                    places = [*before[1], *places]
             end = tokens.places[-1][1]
-            sentence = Sentence(section.kind, items)
-            if _is_order(sentence):
+            sentence = Sentence(section.kind, items, reading, places)
+            if words.UNREPORTED in sentence.concepts and _is_order(sentence):
                 continue
-            part = _part(tokens.words, not found or section.kind == texts.HEADER) or part
+            if not _TITLES.isdisjoint(tokens.words[:9]):
+                part = _part(tokens.words, not found or section.kind == texts.HEADER) or part
             first = first or part
             if part == "elsewhere" and first == "wrist" and ":" in tokens.words[:4]:
                 part = _part(tokens.words, title=False) or first
             if part == "elsewhere" and any(i.value == "styloid" for i in items):
                 part = "wrist"
             sentence.part = part
+            if sentence.concepts.isdisjoint(_ASIDE):
+                sentence.side = side
+                found.append(sentence)
+                continue
             pieces, side = _sided(sentence, side)
             found.extend(pieces)
     _set_comparisons_aside(found)
     _swap_sides(found)
     return found
+
+
+# Sentences whose meaning is remembered, of some 3 KB each.
+_REMEMBERED = 16_384
+
+
+@functools.lru_cache(maxsize=_REMEMBERED)
+def _reading(spoken: tuple[str, ...]) -> Reading:
+    """What the tokens of a sentence mean."""
+    items = items_of(spoken)
+    if _tells_of_both(spoken):
+        items.append(Item(words.SYMMETRIC, "", (), len(spoken) - 1, len(spoken)))
+    return Reading(items)
+
+
+def forget() -> None:
+    """Empty what is remembered of earlier reports: for measuring."""
+    _reading.cache_clear()
+
+
+def _moved(items: Sequence[Item], by: int) -> list[Item]:
+    """Items behind `by` tokens more."""
+    return [dataclasses.replace(i, start=i.start + by, end=i.end + by) for i in items]
 
 
 def _with_exception(sentence: Sentence, side: str) -> list[Sentence]:
@@ -260,8 +291,6 @@ def _sided(sentence: Sentence, side: str) -> tuple[list[Sentence], str]:
             sentence = dataclasses.replace(sentence, items=kept)
     items, concepts = sentence.items, sentence.concepts
     sentence.side = side
-    if concepts.isdisjoint(_ASIDE):
-        return [sentence], side
     own = sentence.sides
     sentence.own = bool(own)
     if len(own) > 1:
@@ -426,7 +455,7 @@ _OTHER_SIDE = {"left": "right", "right": "left"}
 
 def _is_order(sentence: Sentence) -> bool:
     """Whether somebody tries to tell a machine what to find."""
-    return words.UNREPORTED in sentence.concepts and any(
+    return any(
         item.kind == words.UNREPORTED and item.words[0] in ORDERS for item in sentence.items
     )
 
@@ -466,8 +495,6 @@ _TITLES = frozenset(_PARTS)
 def _part(spoken: Sequence[str], title: bool) -> str:
     """The part of the body that a sentence begins with as a title ("Elbow: ...")."""
     beginning = spoken[: 9 if title else 5]
-    if _TITLES.isdisjoint(beginning):
-        return ""
     named = [
         _PARTS[word]
         for word, following in itertools.zip_longest(beginning, spoken[1 : len(beginning) + 1])

@@ -51,7 +51,7 @@ class Statement:
         bones: keys of `summary.REGIONS_OF_BONE`, names of other bones, or none for all.
         restriction: new or other, where a denial is of new or other fractures only.
         items: what is said of it.
-        start, end: place in the report.
+        start, end: tokens of its sentence, or once it is `placed` characters of the report.
         others: whether it is of the bones that nobody named.
         kind: of the section.
         part: of its bones, where that is the shaft.
@@ -66,11 +66,29 @@ class Statement:
     others: bool = False
     kind: int = 0
     part: str = ""
+    _source: "Statement | None" = None
     _details: dict[str, Any] | None = dataclasses.field(default=None, init=False)
+
+    def placed(self, places: Sequence[tuple[int, int]]) -> "Statement":
+        """The statement where tokens have these places in a report."""
+        return Statement(
+            self.status,
+            self.bones,
+            self.items,
+            places[self.start][0],
+            places[self.end - 1][1],
+            self.restriction,
+            self.others,
+            self.kind,
+            self.part,
+            self,
+        )
 
     @property
     def details(self) -> dict[str, Any]:
         """Fields of `RegionFindings` that it names; to be asked once its sentence has been read."""
+        if self._source is not None:
+            return self._source.details
         if self._details is None:
             self._details = details_of(self.items)
         return self._details

@@ -32,12 +32,36 @@ _SHAFTS = {
 }
 
 
+class Reading:
+    """What the words of a sentence mean, wherever it stands: departments say the same again and
+    again.
+
+    Attributes:
+        items: of the sentence.
+        concepts: kinds of its items: all that most questions are about.
+        statements: that it makes, by the kind of section.
+    """
+
+    __slots__ = ("concepts", "items", "statements")
+
+    def __init__(self, items: list[Item]):
+        self.items = items
+        self.concepts = {item.kind for item in items}
+        self.statements: dict[int, list[Statement]] = {}
+
+
 @dataclasses.dataclass
 class Sentence:
-    """A sentence with what it stands under; `own` is whether it names a side itself."""
+    """A sentence with what it stands under; `own` is whether it names a side itself.
+
+    `reading` is of its words, but its items may be a part of those, or more; `places` are those of
+    its tokens in the report.
+    """
 
     kind: int
     items: list[Item]
+    reading: Reading
+    places: Sequence[tuple[int, int]]
     side: str = ""
     part: str = ""
     own: bool = False
@@ -46,8 +70,8 @@ class Sentence:
     _statements: list[Statement] | None = dataclasses.field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        # Kinds of its items: all that most questions are about.
-        self.concepts = {item.kind for item in self.items}
+        whole = self.items is self.reading.items
+        self.concepts = self.reading.concepts if whole else {item.kind for item in self.items}
 
     @property
     def sides(self) -> set[str]:
@@ -65,8 +89,16 @@ class Sentence:
         if self.kind < texts.BODY or self.concepts.isdisjoint(STATED):
             return []
         if self._statements is None:
-            self._statements = statements_of(self.kept, self.kind)
+            self._statements = [s.placed(self.places) for s in self._unplaced()]
         return self._statements
+
+    def _unplaced(self) -> list[Statement]:
+        if self.items is not self.reading.items:
+            return statements_of(self.kept, self.kind)
+        known = self.reading.statements
+        if self.kind not in known:
+            known[self.kind] = statements_of(self.kept, self.kind)
+        return known[self.kind]
 
 
 def mentions(statement: Statement) -> tuple[list[str], list[str]]:
