@@ -455,9 +455,7 @@ _OTHER_SIDE = {"left": "right", "right": "left"}
 
 def _is_order(sentence: Sentence) -> bool:
     """Whether somebody tries to tell a machine what to find."""
-    return any(
-        item.kind == words.UNREPORTED and item.words[0] in ORDERS for item in sentence.items
-    )
+    return any(item.kind == words.UNREPORTED and item.words[0] in ORDERS for item in sentence.items)
 
 
 _PARTS = {
