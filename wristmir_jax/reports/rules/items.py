@@ -1,7 +1,6 @@
 """The concepts that the words of a sentence stand for."""
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 
 from wristmir_jax.reports.rules import lexicon as words
@@ -116,12 +115,7 @@ def _spelled(tokens: Sequence[str]) -> tuple[list[str], list[tuple[int, int]]]:
         spelled = [forms[word] for word in tokens]
     except KeyError:
         return _repaired(tokens)
-    return spelled, _single_tokens(len(spelled))
-
-
-@functools.cache
-def _single_tokens(count: int) -> list[tuple[int, int]]:
-    return [(position, position + 1) for position in range(count)]
+    return spelled, [(position, position + 1) for position in range(len(spelled))]
 
 
 def _repaired(tokens: Sequence[str]) -> tuple[list[str], list[tuple[int, int]]]:

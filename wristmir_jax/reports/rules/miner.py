@@ -197,20 +197,15 @@ def _sentences(low: str) -> list[Sentence]:
                     places = [*before[1], *places]
             end = tokens.places[-1][1]
             sentence = Sentence(section.kind, items, reading, places)
-            if words.UNREPORTED in sentence.concepts and _is_order(sentence):
+            if _is_order(sentence):
                 continue
-            if not _TITLES.isdisjoint(tokens.words[:9]):
-                part = _part(tokens.words, not found or section.kind == texts.HEADER) or part
+            part = _part(tokens.words, not found or section.kind == texts.HEADER) or part
             first = first or part
             if part == "elsewhere" and first == "wrist" and ":" in tokens.words[:4]:
                 part = _part(tokens.words, title=False) or first
             if part == "elsewhere" and any(i.value == "styloid" for i in items):
                 part = "wrist"
             sentence.part = part
-            if sentence.concepts.isdisjoint(_ASIDE):
-                sentence.side = side
-                found.append(sentence)
-                continue
             pieces, side = _sided(sentence, side)
             found.extend(pieces)
     _set_comparisons_aside(found)
@@ -291,6 +286,8 @@ def _sided(sentence: Sentence, side: str) -> tuple[list[Sentence], str]:
             sentence = dataclasses.replace(sentence, items=kept)
     items, concepts = sentence.items, sentence.concepts
     sentence.side = side
+    if concepts.isdisjoint(_ASIDE):
+        return [sentence], side
     own = sentence.sides
     sentence.own = bool(own)
     if len(own) > 1:
@@ -455,7 +452,9 @@ _OTHER_SIDE = {"left": "right", "right": "left"}
 
 def _is_order(sentence: Sentence) -> bool:
     """Whether somebody tries to tell a machine what to find."""
-    return any(item.kind == words.UNREPORTED and item.words[0] in ORDERS for item in sentence.items)
+    return words.UNREPORTED in sentence.concepts and any(
+        item.kind == words.UNREPORTED and item.words[0] in ORDERS for item in sentence.items
+    )
 
 
 _PARTS = {
@@ -493,6 +492,8 @@ _TITLES = frozenset(_PARTS)
 def _part(spoken: Sequence[str], title: bool) -> str:
     """The part of the body that a sentence begins with as a title ("Elbow: ...")."""
     beginning = spoken[: 9 if title else 5]
+    if _TITLES.isdisjoint(beginning):
+        return ""
     named = [
         _PARTS[word]
         for word, following in itertools.zip_longest(beginning, spoken[1 : len(beginning) + 1])
