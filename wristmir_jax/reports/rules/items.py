@@ -1,16 +1,17 @@
 """The concepts that the words of a sentence stand for."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 from wristmir_jax.reports.rules import lexicon as words
 from wristmir_jax.reports.rules.lexicon import Node
 
 
-@dataclasses.dataclass(slots=True)
+@dataclasses.dataclass(slots=True, frozen=True)
 class Item:
     """A concept where it stands: tokens [start, end) of its sentence; `words` are its canonical
-    words. To be changed by nobody: sentences of the same words share theirs."""
+    words. Sentences share theirs."""
 
     kind: str
     value: str
@@ -21,7 +22,7 @@ class Item:
 
 def items_of(tokens: Sequence[str]) -> list[Item]:
     """Concepts, numbers and marks of a sentence; words without a meaning are left out."""
-    spelled, places = _spelled(tokens)
+    spelled, starts, ends = _spelled(tokens)
     beginnings = words.phrase_trie().following
     found: list[Item] = []
     last, end = len(spelled) - 1, 0
@@ -29,44 +30,43 @@ def items_of(tokens: Sequence[str]) -> list[Item]:
         if position < end:
             continue
         node = beginnings.get(word)
-        if node is None:
-            if word[0].isdigit():
-                found.append(Item(words.NUMBER, word, (word,), *places[position]))
-            continue
-        if position < last and spelled[position + 1] in node.following:
-            node, end = _longest(node, spelled, position)
-            if end > position + 1:
-                _deny(found, node)
-                spoken = tuple(spelled[position:end])
-                repeated = word == "repeat" and _was_repeated(spelled, end)
-                kind = words.FOLLOW_UP if repeated else node.kind
-                found.append(
-                    Item(kind, node.value, spoken, places[position][0], places[end - 1][1])
-                )
-                if node.kind == words.BOTH_SIDES and spoken[-1] in ("radius", "ulna"):
-                    _name_both(found, spoken)
+        if node is not None:
+            end = position + 1
+            if position < last and spelled[end] in node.following:
+                node, end = _longest(node, spelled, position)
+            if node.kind:
+                place = starts[position], ends[end - 1]
+                if node.kind == words.FRACTURE and found:
+                    _deny(found)
+                if word == "repeat" and _was_repeated(spelled, end):
+                    found.append(Item(words.FOLLOW_UP, node.value, node.words, *place))
+                    continue
+                found.append(_item(node, place))
+                if node.kind == words.BOTH_SIDES and node.words[-1] in ("radius", "ulna"):
+                    _name_both(found, node.words)
                 continue
-        if node.kind:
-            _deny(found, node)
-            repeated = word == "repeat" and _was_repeated(spelled, position + 1)
-            kind = words.FOLLOW_UP if repeated else node.kind
-            found.append(Item(kind, node.value, (word,), *places[position]))
-        elif word[0].isdigit():
-            found.append(Item(words.NUMBER, word, (word,), *places[position]))
+        if word[0].isdigit():
+            found.append(Item(words.NUMBER, word, (word,), starts[position], ends[position]))
     return found
 
 
-def _deny(found: list[Item], node: Node) -> None:
+@functools.lru_cache(maxsize=65_536)
+def _item(node: Node, place: tuple[int, int]) -> Item:
+    """Of a phrase: made once for all sentences that have it at this place."""
+    return Item(node.kind, node.value, node.words, *place)
+
+
+def _deny(found: list[Item]) -> None:
     """Makes "no displaced" a denial where a fracture follows: else it describes one."""
-    if node.kind == words.FRACTURE and found:
-        last = found[-1]
-        if last.kind == words.DISPLACEMENT and last.words[0] in ("no", "without"):
-            last.kind, last.value = words.NEGATION, ""
-        elif last.words == ("complete", "displaced"):
-            # Complete, and displaced; but "completely displaced" where no fracture follows.
-            last.kind, last.value = words.TYPE, "complete"
-            found.append(dataclasses.replace(last, kind=words.DISPLACEMENT, words=("displaced",)))
-            found[-1].value = ""
+    last = found[-1]
+    if last.kind == words.DISPLACEMENT and last.words[0] in ("no", "without"):
+        found[-1] = dataclasses.replace(last, kind=words.NEGATION, value="")
+    elif last.words == ("complete", "displaced"):
+        # Complete, and displaced; but "completely displaced" where no fracture follows.
+        found[-1] = dataclasses.replace(last, kind=words.TYPE, value="complete")
+        found.append(
+            dataclasses.replace(last, kind=words.DISPLACEMENT, value="", words=("displaced",))
+        )
 
 
 def _was_repeated(spelled: list[str], end: int) -> bool:
@@ -107,52 +107,57 @@ def _name_both(found: list[Item], spoken: tuple[str, ...]) -> None:
     found.append(Item(words.BONE, spoken[-1], spoken[1:], start, end))
 
 
-def _spelled(tokens: Sequence[str]) -> tuple[list[str], list[tuple[int, int]]]:
-    """Words as phrases are written, each with the tokens [start, end) that it comes from."""
+def _spelled(tokens: Sequence[str]) -> tuple[list[str], Sequence[int], Sequence[int]]:
+    """Words as phrases are written, and the tokens [start, end) that each comes from."""
     forms = words.known_forms()
     try:
         # So it is in most sentences.
         spelled = [forms[word] for word in tokens]
     except KeyError:
         return _repaired(tokens)
-    return spelled, [(position, position + 1) for position in range(len(spelled))]
+    return spelled, range(len(spelled)), range(1, len(spelled) + 1)
 
 
-def _repaired(tokens: Sequence[str]) -> tuple[list[str], list[tuple[int, int]]]:
+def _repaired(tokens: Sequence[str]) -> tuple[list[str], list[int], list[int]]:
     """Words as phrases are written: what was torn in two put together, hyphens left out."""
     forms = words.known_forms()
     spelled: list[str] = []
-    places: list[tuple[int, int]] = []
+    starts: list[int] = []
+    ends: list[int] = []
     known, before = True, ""
     for position, word in enumerate(tokens):
-        place = (position, position + 1)
+        start = position
         form = forms.get(word)
         if known and form is not None:
             spelled.append(form)
-            places.append(place)
+            starts.append(start)
+            ends.append(position + 1)
             before = word
             continue
         if word == "-":
             if _between_numbers(tokens, position):
                 spelled.append("to")
-                places.append(place)
+                starts.append(start)
+                ends.append(position + 1)
                 before = word
             continue
         if spelled and _is_torn(before, word):
             spelled.pop()
-            place = (places.pop()[0], place[1])
+            ends.pop()
+            start = starts.pop()
             word = before + word  # noqa: PLW2901
             form = forms[word]
         known, before = form is not None, word
         for written in words.spelling(word) if form is None else (form,):
             spelled.append(written)
-            places.append(place)
-    return spelled, places
+            starts.append(start)
+            ends.append(position + 1)
+    return spelled, starts, ends
 
 
 def _is_torn(first: str, second: str) -> bool:
     """Whether dictation has torn a word in two."""
-    long = len(first) + len(second) >= 6
+    long = len(first) + len(second) >= words.SHORTEST_TORN
     return long and second.isalpha() and first + second in words.vocabulary()
 
 

@@ -137,12 +137,13 @@ def _salter_harris() -> Iterator[tuple[str, Concept]]:
 
 
 class Node:
-    """Of the trie of phrases: the words that may follow, and the kind and value of what the words
-    so far mean, if anything."""
+    """Of the trie of phrases: the words so far, those that may follow, and the kind and value of
+    what they mean, if anything."""
 
-    __slots__ = ("following", "kind", "value")
+    __slots__ = ("following", "kind", "value", "words")
 
-    def __init__(self) -> None:
+    def __init__(self, words: tuple[str, ...] = ()) -> None:
+        self.words = words
         self.following: dict[str, Node] = {}
         self.kind = ""
         self.value = ""
@@ -155,8 +156,10 @@ def phrase_trie() -> Node:
     marks = ((mark, Concept(MARK, value)) for mark, value in _MARKS.items())
     for phrase, concept in itertools.chain(_phrases(), marks):
         node = root
-        for word in phrase.split():
-            node = node.following.setdefault(canonical(word), Node())
+        for word in map(canonical, phrase.split()):
+            if word not in node.following:
+                node.following[word] = Node((*node.words, word))
+            node = node.following[word]
         if not node.kind:
             node.kind, node.value = concept
     return root
@@ -176,12 +179,48 @@ def vocabulary() -> frozenset[str]:
     return frozenset(words)
 
 
+class _KnownForms(dict[str, str]):
+    """Words -> the form that phrases are written in, where that is one word whatever stands beside
+    it. Raises KeyError for the others."""
+
+    def __missing__(self, word: str) -> str:
+        written = spelling(word)
+        if word == "-" or len(written) > 1 or word in _torn_parts():
+            raise KeyError(word)
+        if len(self) < _MOST_KNOWN:
+            self[word] = written[0]
+        return written[0]
+
+
+# Of words, those that mean nothing and numbers included.
+_MOST_KNOWN = 65_536
+
+
+@functools.cache
+def _torn_parts() -> frozenset[str]:
+    """What dictation may leave of a word that it tears in two."""
+    return frozenset(
+        part
+        for word in vocabulary()
+        for cut in range(1, len(word) if len(word) >= SHORTEST_TORN else 0)
+        for part in (word[:cut], word[cut:])
+    )
+
+
+# Letters of the shortest word that is put together again.
+SHORTEST_TORN = 6
+
+
 @functools.cache
 def known_forms() -> dict[str, str]:
-    """Words that mean something here, and marks but hyphens -> the form that phrases are written
-    in."""
+    """Words -> the form that phrases are written in, where that is one word whatever stands beside
+    it: all words that mean something here, all marks but hyphens, and what else is asked for.
+
+    Raises:
+        KeyError: what stands beside a word must be looked at.
+    """
     marks = "#?%\u00b0.:,()[]/\u2013\u2014+&~<>="
-    return {word: spelling(word)[0] for word in (*vocabulary(), *marks)}
+    return _KnownForms({word: spelling(word)[0] for word in (*vocabulary(), *marks)})
 
 
 @functools.lru_cache(maxsize=65536)

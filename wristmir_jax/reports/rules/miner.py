@@ -187,16 +187,16 @@ def _sentences(low: str) -> list[Sentence]:
         end, before = section.start, None
         for tokens in texts.sentences(low, section.start, section.end):
             reading = _reading(tuple(tokens.words))
-            items, places = reading.items, tokens.places
-            if ";" not in low[end : places[0][0]]:
-                before = reading, places
+            items, source = reading.items, tokens
+            if ";" not in low[end : tokens.start]:
+                before = reading, tokens
             elif before is not None and words.BONE not in reading.concepts:
                 heading = _heading(before[0].items) if words.SIDE in reading.concepts else []
                 if heading:
-                    items = [*heading, *_moved(items, len(before[1]))]
-                    places = [*before[1], *places]
-            end = tokens.places[-1][1]
-            sentence = Sentence(section.kind, items, reading, places)
+                    items = [*heading, *_moved(items, len(before[1].words))]
+                    source = dataclasses.replace(tokens, before=before[1])
+            end = tokens.end
+            sentence = Sentence(section.kind, items, reading, source)
             if _is_order(sentence):
                 continue
             part = _part(tokens.words, not found or section.kind == texts.HEADER) or part

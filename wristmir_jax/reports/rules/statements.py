@@ -9,6 +9,7 @@ from wristmir_jax.reports.findings import DETAILED_STATUSES
 from wristmir_jax.reports.rules import lexicon as words
 from wristmir_jax.reports.rules.details import DETAILED_KINDS, details_of
 from wristmir_jax.reports.rules.items import DENYING, Item
+from wristmir_jax.reports.rules.text import Tokens
 
 
 @dataclasses.dataclass(slots=True)
@@ -51,7 +52,7 @@ class Statement:
         bones: keys of `summary.REGIONS_OF_BONE`, names of other bones, or none for all.
         restriction: new or other, where a denial is of new or other fractures only.
         items: what is said of it.
-        start, end: tokens of its sentence, or once it is `placed` characters of the report.
+        start, end: tokens of its sentence.
         others: whether it is of the bones that nobody named.
         kind: of the section.
         part: of its bones, where that is the shaft.
@@ -66,23 +67,32 @@ class Statement:
     others: bool = False
     kind: int = 0
     part: str = ""
+    _tokens: Tokens | None = None
     _source: "Statement | None" = None
     _details: dict[str, Any] | None = dataclasses.field(default=None, init=False)
 
-    def placed(self, places: Sequence[tuple[int, int]]) -> "Statement":
-        """The statement where tokens have these places in a report."""
+    def placed(self, tokens: Tokens) -> "Statement":
+        """The statement where its sentence has these tokens."""
         return Statement(
             self.status,
             self.bones,
             self.items,
-            places[self.start][0],
-            places[self.end - 1][1],
+            self.start,
+            self.end,
             self.restriction,
             self.others,
             self.kind,
             self.part,
+            tokens,
             self,
         )
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Characters [start, end) of the report; of a statement that is `placed`."""
+        if self._tokens is None:
+            raise ValueError("the statement has no place yet")
+        return self._tokens.place(self.start)[0], self._tokens.place(self.end - 1)[1]
 
     @property
     def details(self) -> dict[str, Any]:

@@ -54,14 +54,14 @@ class Reading:
 class Sentence:
     """A sentence with what it stands under; `own` is whether it names a side itself.
 
-    `reading` is of its words, but its items may be a part of those, or more; `places` are those of
-    its tokens in the report.
+    `reading` is of its words, but its items may be a part of those, or more; its `tokens` may
+    go on with those of another.
     """
 
     kind: int
     items: list[Item]
     reading: Reading
-    places: Sequence[tuple[int, int]]
+    tokens: texts.Tokens
     side: str = ""
     part: str = ""
     own: bool = False
@@ -89,7 +89,7 @@ class Sentence:
         if self.kind < texts.BODY or self.concepts.isdisjoint(STATED):
             return []
         if self._statements is None:
-            self._statements = [s.placed(self.places) for s in self._unplaced()]
+            self._statements = [s.placed(self.tokens) for s in self._unplaced()]
         return self._statements
 
     def _unplaced(self) -> list[Statement]:
@@ -273,11 +273,11 @@ class Summary:
             if status in DETAILED_STATUSES:
                 regions[region] = _region(status, **self._fields(region))
                 if basis is not None:
-                    evidence.append(Evidence(f"regions.{region}.status", basis.start, basis.end))
+                    evidence.append(Evidence(f"regions.{region}.status", *basis.place))
             else:
                 regions[region] = _region(status)
         for statement in self._others.values():
-            evidence.append(Evidence("other_fractures", statement.start, statement.end))
+            evidence.append(Evidence("other_fractures", *statement.place))
         flags = {name: value for name, (_, value) in self.flags.items()}
         findings = Findings(
             exam_id=self._exam_id,

@@ -145,51 +145,77 @@ def _without_run_ons(low: str, parts: list[Section]) -> Iterator[Section]:
 
 @dataclasses.dataclass(slots=True)
 class Tokens:
-    """Words, numbers and marks of a sentence, and the place of each: characters [start, end) of
-    the report."""
+    """Words, numbers and marks of a sentence, which are found between two characters of a text in
+    lower case, behind those of another sentence where it goes on with that."""
 
     words: list[str]
-    places: list[tuple[int, int]]
+    text: str
+    start: int
+    end: int
+    before: "Tokens | None" = None
+
+    def place(self, index: int) -> tuple[int, int]:
+        """Characters [start, end) of a token, counted from the first of the sentence before.
+
+        They are looked for once more, since of most tokens nobody asks: between two of them there
+        is nothing of which one could be made.
+        """
+        if self.before is not None:
+            if index < len(self.before.words):
+                return self.before.place(index)
+            index -= len(self.before.words)
+        start = end = self.start
+        for word in self.words[: index + 1]:
+            start = self.text.index(word, end)
+            end = start + len(word)
+        return start, end
 
 
 # That no token begins with a blank, and what a word of ASCII ends at, is said for speed alone.
 _TOKEN = re.compile(
     r"(?! )(?:"
-    r"w/(?:o\b)?|[a-z]+(?=[ ,.\n])|[^\W\d_]+(?:'[a-z]+)?"
-    r"|[#?%\u00b0.;:,()\[\]/\u2013\u2014+&!~<>=-]|\n\s*"
+    r"[a-z]++(?=[ ,.\n])|w/(?:o\b)?|[^\W\d_]+(?:'[a-z]+)?"
+    r"|[#?%\u00b0:,()\[\]/\u2013\u2014+&~<>=-]"
     r"|23[ru]?-?[em]/\d(?:\.\d)?|\d+(?:/\d+(?:/\d+)?|(?:st|nd|rd|th)\b|\.\d+)?)"
+)
+# What may end a sentence; "period" where it was dictated. No full stop stands within a number.
+_ENDING = re.compile(
+    r"\.(?!(?<=\d\.)\d)|\n\s*|;|!|p(?<![^\W\d_]p)eriod(?!'[a-z])(?![^\W\d_])"
 )
 # A full stop behind these ends no sentence.
 _ABBREVIATIONS = lexicon.word_list("abbreviations")
-_BREAKS = frozenset("\n.;!")
 
 
 def sentences(low: str, start: int, end: int) -> list[Tokens]:
     """Tokens of the sentences between two places of a text in lower case."""
     found: list[Tokens] = []
     words: list[str] = []
-    places: list[tuple[int, int]] = []
-    line_start = start
-    for match in _TOKEN.finditer(low, start, end):
-        word = match[0]
-        if word[0] not in _BREAKS and (word != "period" or not _is_dictated(words)):
-            words.append(word)
-            places.append(match.span())
-            continue
+    first = behind = line_start = start
+    for match in _ENDING.finditer(low, start, end):
         place, following = match.span()
-        if word[0] == "\n":
+        if not words:
+            first = behind
+        words += _TOKEN.findall(low, behind, place)
+        behind = following
+        mark = low[place]
+        if mark == "\n":
             line = low[line_start:place]
             line_start = following
             if not words or _goes_on_behind(line, low, place, following, words[-1]):
                 continue
-        elif not words or (
-            word == "." and _abbreviates(low, words[-1], places[-1][0], following, end)
-        ):
+        elif mark == "p":
+            if not _is_dictated(words):
+                words.append("period")
+                continue
+        elif not words or (mark == "." and _abbreviates(low, words[-1], place, following, end)):
             continue
-        found.append(Tokens(words, places))
-        words, places = [], []
+        found.append(Tokens(words, low, first, place))
+        words = []
+    if not words:
+        first = behind
+    words += _TOKEN.findall(low, behind, end)
     if words:
-        found.append(Tokens(words, places))
+        found.append(Tokens(words, low, first, end))
     return found
 
 
@@ -201,20 +227,20 @@ def _is_dictated(words: Sequence[str]) -> bool:
 _BEFORE_PERIOD = frozenset(["a", "the", "this", "that", "interval", "healing", "time", "for", "of"])
 
 
-def _abbreviates(low: str, word: str, start: int, following: int, end: int) -> bool:
+def _abbreviates(low: str, word: str, place: int, following: int, end: int) -> bool:
     """Whether a full stop ends an abbreviation or stands within a number or word.
 
     Args:
         low: the text.
         word: before the full stop.
-        start: of that word.
-        following: where the text goes on behind the full stop.
+        place: of the full stop.
+        following: where the text goes on behind it.
         end: of the section.
     """
     if following < end and not low[following].isspace():
         # "fracture.Mild" is a slip of the hand, "a.p." is not.
         return len(word) <= 2
-    if word.isdigit() and start > 0 and low[start - 1] == "\n":
+    if word.isdigit() and low.endswith("\n", 0, low.rindex(word, 0, place)):
         return True  # A numbered line.
     return word in _ABBREVIATIONS
 
