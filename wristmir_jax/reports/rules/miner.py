@@ -112,8 +112,7 @@ def _summarise(
         flagged = not elsewhere and not sentence.concepts.isdisjoint(FLAG_KINDS)
         if flagged and not (sentence.part == "elsewhere" and wrist):
             read_flags(summary, sentence)
-        mistaken = _mistaken_bone(sentence)
-        if mistaken:
+        if sentence.kind == texts.ADDENDUM and (mistaken := _mistaken_bone(sentence)):
             summary.rename(*mistaken)
         for statement in sentence.statements:
             if elsewhere and not (statement.restriction == "other" and not statement.bones):
@@ -129,8 +128,6 @@ def _summarise(
 
 def _mistaken_bone(sentence: Sentence) -> tuple[str, str] | None:
     """The region that an addendum says was named by mistake, and the one that was meant."""
-    if sentence.kind != texts.ADDENDUM:
-        return None
     items = sentence.items
     named = [
         (position, REGIONS_OF_BONE[item.value][0])
@@ -514,8 +511,9 @@ def _sides(sentences: Sequence[Sentence], known: str) -> list[str]:
         return [corrected]
     sided = [s for s in sentences if s.side in _OTHER_SIDE]
     read = [s for s in sided if s.kind >= texts.BODY]
-    if any(s.side and s.kind >= texts.BODY and s.part != "elsewhere" for s in sentences):
-        read = [s for s in read if s.part != "elsewhere"]
+    here = [s for s in sentences if s.side and s.kind >= texts.BODY and s.part != "elsewhere"]
+    if here:
+        read = [s for s in here if s.side in _OTHER_SIDE]
     stated = [s.side for s in read if not s.concepts.isdisjoint(_TELLING)]
     titled = [s.side for s in sided if s.kind == texts.HEADER]
     if _is_two_sided(sentences, stated, titled):
@@ -681,31 +679,36 @@ _WRIST_BONES = frozenset({"radius", "ulna", "styloid", "distal both", "wrist", "
 _OF_WRIST = frozenset({"wrist", "forearm", "distal both"})
 
 
-def _shown(sentences: Sequence[Sentence]) -> tuple[set[str], set[str]]:
-    """Bones, and parts of the body, that sentences are about."""
-    boned = [s for s in sentences if words.BONE in s.concepts]
-    bones = {
-        item.value
-        for s in boned
-        for previous, item in zip([None, *s.items], s.items, strict=False)
-        # "No wrist films were sent."
-        if item.kind == words.BONE and not (previous and previous.kind == words.NEGATION)
-    }
-    return bones, {s.part for s in sentences}
+def _bones_shown(sentences: Sequence[Sentence]) -> Iterator[str]:
+    """Bones that sentences are about."""
+    for sentence in sentences:
+        if words.BONE not in sentence.concepts:
+            continue
+        previous = ""
+        for item in sentence.items:
+            # "No wrist films were sent."
+            if item.kind == words.BONE and previous != words.NEGATION:
+                yield item.value
+            previous = item.kind
+
+
+def _names_wrist(sentences: Sequence[Sentence]) -> bool:
+    return any(s.part == "wrist" for s in sentences) or any(
+        bone in _OF_WRIST for bone in _bones_shown(sentences)
+    )
 
 
 def _shows_wrist(sentences: Sequence[Sentence]) -> bool:
     """Whether a wrist was examined."""
     heads = [s for s in sentences if s.kind == texts.HEADER]
-    bones, parts = _shown(heads)
-    if bones & _OF_WRIST or "wrist" in parts:
+    if _names_wrist(heads):
         return True
-    if "elsewhere" in parts:
+    if any(s.part == "elsewhere" for s in heads):
         return False
-    bones, parts = _shown(sentences)
-    if bones & _OF_WRIST or "wrist" in parts:
+    if _names_wrist(sentences):
         return True
-    other = "elsewhere" in parts
+    bones = set(_bones_shown(sentences))
+    other = any(s.part == "elsewhere" for s in sentences)
     named = {w for s in sentences for i in s.items if i.kind != words.CAST for w in i.words}
     if other or named & _ELSEWHERE_BONES:
         return "styloid" in named and not other

@@ -54,7 +54,7 @@ class Statement:
         items: what is said of it.
         start, end: tokens of its sentence.
         others: whether it is of the bones that nobody named.
-        kind: of the section.
+        kind: of the section, once it is `placed`.
         part: of its bones, where that is the shaft.
     """
 
@@ -71,8 +71,8 @@ class Statement:
     _source: "Statement | None" = None
     _details: dict[str, Any] | None = dataclasses.field(default=None, init=False)
 
-    def placed(self, tokens: Tokens) -> "Statement":
-        """The statement where its sentence has these tokens."""
+    def placed(self, kind: int, tokens: Tokens) -> "Statement":
+        """The statement where its sentence has these tokens, in a section of this kind."""
         return Statement(
             self.status,
             self.bones,
@@ -81,7 +81,7 @@ class Statement:
             self.end,
             self.restriction,
             self.others,
-            self.kind,
+            kind,
             self.part,
             tokens,
             self,
@@ -362,8 +362,7 @@ def _names_shaft(bones: list[str]) -> bool:
 class _Reader:
     """Statements of a sentence, chunk by chunk."""
 
-    def __init__(self, kind: int) -> None:
-        self._kind = kind
+    def __init__(self) -> None:
         self.statements: list[Statement] = []
         self._pending: list[Chunk] = []
         self._current: Statement | None = None
@@ -442,7 +441,6 @@ class _Reader:
             list(chunk.items),
             first.items[0].start,
             max(last.items[-1].end, chunk.items[-1].end),
-            kind=self._kind,
         )
         self.statements.append(statement)
         return statement
@@ -844,6 +842,6 @@ def _restriction(items: Sequence[Item], limits: list[str]) -> str:
 STATED = frozenset({words.BONE, words.FRACTURE, words.NORMAL, words.ABNORMALITY, *DETAILED_KINDS})
 
 
-def statements_of(items: list[Item], kind: int) -> list[Statement]:
-    """Of a sentence in a section of this kind."""
-    return _Reader(kind).read(chunks_of(items))
+def statements_of(items: Sequence[Item]) -> list[Statement]:
+    """Of a sentence."""
+    return _Reader().read(chunks_of(items))

@@ -39,7 +39,7 @@ class Reading:
     Attributes:
         items: of the sentence.
         concepts: kinds of its items: all that most questions are about.
-        statements: that it makes, by the kind of section.
+        statements: that it makes, once somebody has asked for them.
     """
 
     __slots__ = ("concepts", "items", "statements")
@@ -47,7 +47,7 @@ class Reading:
     def __init__(self, items: list[Item]):
         self.items = items
         self.concepts = {item.kind for item in items}
-        self.statements: dict[int, list[Statement]] = {}
+        self.statements: list[Statement] | None = None
 
 
 @dataclasses.dataclass
@@ -89,16 +89,14 @@ class Sentence:
         if self.kind < texts.BODY or self.concepts.isdisjoint(STATED):
             return []
         if self._statements is None:
-            self._statements = [s.placed(self.tokens) for s in self._unplaced()]
+            whole = self.items is self.reading.items
+            read = self.reading.statements if whole else None
+            if read is None:
+                read = statements_of(self.kept)
+                if whole:
+                    self.reading.statements = read
+            self._statements = [s.placed(self.kind, self.tokens) for s in read]
         return self._statements
-
-    def _unplaced(self) -> list[Statement]:
-        if self.items is not self.reading.items:
-            return statements_of(self.kept, self.kind)
-        known = self.reading.statements
-        if self.kind not in known:
-            known[self.kind] = statements_of(self.kept, self.kind)
-        return known[self.kind]
 
 
 def mentions(statement: Statement) -> tuple[list[str], list[str]]:
