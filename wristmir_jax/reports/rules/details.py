@@ -26,7 +26,7 @@ def details_of(items: Sequence[Item]) -> dict[str, Any]:
     if not kinds.isdisjoint(_TYPED):
         found["fracture_type"] = _type(items, kinds)
     if not kinds.isdisjoint(_DISPLACED):
-        found["displacement"] = _displacement(items)
+        found["displacement"] = _displacement(items, kinds)
     if not kinds.isdisjoint(_ANGLED):
         found["angulation_degrees"], found["angulation_direction"] = _angulation(items)
     if words.HEALING in kinds:
@@ -35,7 +35,9 @@ def details_of(items: Sequence[Item]) -> dict[str, Any]:
 
 
 def _type(items: Sequence[Item], kinds: Set[str]) -> str | None:
-    types = [item.value for item in items if item.kind == words.FRACTURE and item.value]
+    types: list[str] = []
+    if words.FRACTURE in kinds:
+        types = [item.value for item in items if item.kind == words.FRACTURE and item.value]
     other: set[str] = set()
     if words.TYPE in kinds or words.DISPLACEMENT in kinds:
         for position, item in enumerate(items):
@@ -56,8 +58,11 @@ def _type(items: Sequence[Item], kinds: Set[str]) -> str | None:
         if name in types or name in other:
             return name
     if words.FRACTURE in kinds and (
-        any(item.kind == words.BONE and not _PHYSEAL.isdisjoint(item.words) for item in items)
-        or _through_physis(items)
+        (
+            words.BONE in kinds
+            and any(i.kind == words.BONE and not _PHYSEAL.isdisjoint(i.words) for i in items)
+        )
+        or (words.PHYSIS in kinds and words.PHYSIS_STATE not in kinds and _through_physis(items))
     ):
         return "salter_harris_unspecified"
     if words.NUMBER in kinds and any(_hundred_percent(items, p) for p in range(len(items))):
@@ -69,9 +74,7 @@ def _through_physis(items: Sequence[Item]) -> bool:
     """Whether "fracture of the growth plate" is said."""
     place = next(p for p, item in enumerate(items) if item.kind == words.FRACTURE)
     behind = itertools.dropwhile(lambda i: i.kind in _BETWEEN, items[place + 1 :])
-    return next((item.kind for item in behind), "") == words.PHYSIS and not any(
-        item.kind == words.PHYSIS_STATE for item in items
-    )
+    return next((item.kind for item in behind), "") == words.PHYSIS
 
 
 _BETWEEN = frozenset({words.PART, words.BONE, words.SIDE})
@@ -100,7 +103,8 @@ def _hundred_percent(items: Sequence[Item], position: int) -> bool:
     )
 
 
-def _displacement(items: Sequence[Item]) -> str | None:
+def _displacement(items: Sequence[Item], kinds: Set[str]) -> str | None:
+    earlier = not kinds.isdisjoint(_EARLIER)
     found: list[str] = []
     for position, item in enumerate(items):
         if item.kind not in _DISPLACED:
@@ -114,9 +118,10 @@ def _displacement(items: Sequence[Item]) -> str | None:
             found.append("severe")
         if item.kind != words.DISPLACEMENT or _of_fat(items, position):
             continue
-        if _is_of_the_past(items, position):
+        denied = _denied(items, position)
+        if earlier and _is_of_the_past(items, position, denied):
             continue
-        if _denied(items, position):
+        if denied:
             found.append("none")
         elif item.value:
             found.append(item.value)
@@ -134,19 +139,17 @@ def _denied(items: Sequence[Item], position: int) -> bool:
     for item in reversed(items[max(0, position - 3) : position]):
         if item.kind == words.NEGATION:
             return True
-        if item.kind not in (
-            words.RESTRICTION,
-            words.GRADE,
-            words.FOLLOW_UP,
-            words.DIRECTION,
-            words.ANGULATION,
-            words.DISPLACEMENT,
-            words.FRACTURE,
-        ):
-            return False
-        if item.kind == words.FRACTURE:
+        if item.kind not in _DENIED_TOGETHER:
             return False
     return False
+
+
+_DENIED_TOGETHER = frozenset(
+    {
+        *(words.RESTRICTION, words.GRADE, words.FOLLOW_UP, words.DIRECTION),
+        *(words.ANGULATION, words.DISPLACEMENT),
+    }
+)
 
 
 def _of_fat(items: Sequence[Item], position: int) -> bool:
@@ -158,27 +161,31 @@ def _of_fat(items: Sequence[Item], position: int) -> bool:
 _FAT = frozenset({"fat", "quadratus", "pronator"})
 
 
-def _is_of_the_past(items: Sequence[Item], position: int) -> bool:
+_EARLIER = frozenset({words.FOLLOW_UP, words.PAST})
+
+
+def _is_of_the_past(items: Sequence[Item], position: int, denied: bool) -> bool:
     """Whether a displacement was there before, or is denied only since an earlier film, which may
     leave a fracture as displaced as it was."""
     after = items[position + 1 : position + 2]
     if any(item.kind == words.PAST and "before" in item.words for item in after):
         return True
     beside = (*items[max(0, position - 1) : position], *after)
-    return _denied(items, position) and any(
-        item.kind in (words.FOLLOW_UP, words.PAST) for item in beside
-    )
+    return denied and any(item.kind in _EARLIER for item in beside)
 
 
 def _grade_before(items: Sequence[Item], position: int) -> str:
     for item in reversed(items[max(0, position - 4) : position]):
         if item.kind == words.GRADE:
             return item.value
-        if item.kind in (words.ANGULATION, words.APEX, words.FRACTURE) or (
-            item.kind == words.DISPLACEMENT and item.value
-        ):
+        if item.kind in _ENDING_GRADES or (item.kind == words.DISPLACEMENT and item.value):
             return ""
     return ""
+
+
+_ENDING_GRADES = frozenset({words.ANGULATION, words.APEX, words.FRACTURE})
+_ENDING_AMOUNTS = _ENDING_GRADES | {words.BONE, words.SWELLING}
+_ENDING_MEASURES = _ENDING_GRADES | {words.BONE}
 
 
 def _amount(items: Sequence[Item], position: int) -> str:
@@ -192,7 +199,7 @@ def _amount(items: Sequence[Item], position: int) -> str:
     for offset, item in enumerate(items[position + 1 : position + 6]):
         if of and item.kind in (words.BONE, words.FRACTURE):
             continue  # "Displacement of the radius fracture is moderate."
-        if item.kind in (words.ANGULATION, words.APEX, words.BONE, words.FRACTURE, words.SWELLING):
+        if item.kind in _ENDING_AMOUNTS:
             break
         if item.kind == words.GRADE:
             following = items[position + 2 + offset : position + 3 + offset]
@@ -210,10 +217,10 @@ def _measure(items: Sequence[Item], position: int) -> str:
     """Displacement in millimetres or per cent beside it."""
     near = list(items[position + 1 : position + 7])
     for place, item in enumerate(near):
-        if item.kind in (words.BONE, words.FRACTURE, words.APEX, words.ANGULATION):
+        if item.kind in _ENDING_MEASURES:
             near = near[:place]
             break
-    for window in (near, list(items[max(0, position - 5) : position])):
+    for window in (near, items[max(0, position - 5) : position]):
         for number, unit in itertools.pairwise(window):
             if number.kind != words.NUMBER or unit.kind != words.UNIT:
                 continue
@@ -239,18 +246,21 @@ def _number(item: Item) -> float | None:
 _LARGEST_ANGLE = 180.0
 
 
+_ANGULATED = frozenset({words.ANGULATION, words.APEX})
+_TILTED = frozenset({"angulated", "tilted"})
+
+
 def _angulation(items: Sequence[Item]) -> tuple[float | None, str | None]:
     named = [
         position
         for position, item in enumerate(items)
-        if item.kind in (words.ANGULATION, words.APEX)
-        or (item.kind == words.DIRECTION and "angulated" in item.words)
-        or (item.kind == words.DIRECTION and "tilted" in item.words)
+        if item.kind in _ANGULATED
+        or (item.kind == words.DIRECTION and not _TILTED.isdisjoint(item.words))
         or (item.value == "degree" and _beside(items, position, words.DIRECTION))
     ]
     if not named:
         return None, None
-    measured = list(_degrees(items))
+    measured = _degrees(items)
     if measured:
         current = [entry for entry in measured if not entry[2]] or []
         if not current:
