@@ -277,6 +277,9 @@ def _sided(sentence: Sentence, side: str) -> tuple[list[Sentence], str]:
         sentence: without a side.
         side: that it stands under.
     """
+    if sentence.concepts.isdisjoint(_ASIDE):
+        sentence.side = side
+        return [sentence], side
     if words.SIDE in sentence.concepts and not _REFERRING.isdisjoint(sentence.concepts):
         kept = _without_reference(_without_aside(sentence.items), side)
         if len(kept) < len(sentence.items):

@@ -375,7 +375,8 @@ class _Reader:
     def read(self, chunks: list[Chunk]) -> list[Statement]:
         for chunk, following in zip(chunks, [*chunks[1:], None], strict=False):
             if chunk.strong:
-                self._flush()
+                if self._pending:
+                    self._flush()
                 self._current, self._denied, self._hedged = None, False, False
                 self._about_bones = True
             if following is not None and self._leads_on(chunk, following):
@@ -390,9 +391,10 @@ class _Reader:
             self._hedged = words.HEDGE in chunk.kinds
             for item in reversed(chunk.items):
                 if item.kind in _SUBJECTS:
-                    self._about_bones = item.kind in (words.BONE, words.EXAM)
+                    self._about_bones = item.kind in _BONES
                     break
-        self._flush()
+        if self._pending:
+            self._flush()
         return self.statements
 
     def _leads_on(self, chunk: Chunk, following: Chunk) -> bool:
@@ -424,12 +426,11 @@ class _Reader:
 
     def _flush(self) -> None:
         """Bones of which nothing was said but, it may be, details."""
-        if self._pending:
-            for before, chunk in zip([None, *self._pending], self._pending, strict=False):
-                if before is not None:
-                    _share_angle(before, chunk)
-                self._add("details", bones_of(chunk), chunk)
-            self._pending = []
+        for before, chunk in zip([None, *self._pending], self._pending, strict=False):
+            if before is not None:
+                _share_angle(before, chunk)
+            self._add("details", bones_of(chunk), chunk)
+        self._pending = []
 
     def _add(self, status: str, bones: list[str], chunk: Chunk) -> Statement:
         # Items stand in the order of the report.
@@ -525,7 +526,9 @@ class _Reader:
         return True
 
     def _state(self, chunk: Chunk, bones: list[str], predicate: str) -> None:
-        pending = [bone for part in self._pending for bone in bones_of(part)]
+        pending: list[str] = []
+        if self._pending:
+            pending = [bone for part in self._pending for bone in bones_of(part)]
         current = self._current
         after_shaft = current is not None and current.part == "shaft" and chunk.joined == "and"
         shaft = after_shaft or _names_shaft(pending)
@@ -607,7 +610,7 @@ class _Reader:
         before = chunk.items[: chunk.items.index(first)]
         if before and before[-1].value == "tissue":
             return None
-        denied = chunk.has_any((words.NEGATION, words.ABSENT)) or (
+        denied = chunk.has_any(_DENIALS) or (
             self._denied and chunk.joined in ("or", ",")
         )
         if denied:
@@ -697,8 +700,7 @@ class _Reader:
             return
         if words.HEDGE in chunk.kinds and _hedges_before(chunk):
             current.status = "uncertain"
-        unsaid = chunk.has_any((words.SUBJECT, words.PAST, words.FOLLOW_UP))
-        if words.ABSENT in chunk.kinds and not unsaid:
+        if words.ABSENT in chunk.kinds and not chunk.has_any(_UNSAID):
             current.status = "no_fracture"
 
     def _take_bones(self, chunk: Chunk, bones: list[str], following: Chunk | None) -> None:
@@ -727,7 +729,7 @@ class _Reader:
             current.bones.append(f"{bone} shaft" if shaft else bone)
         current.end = max(item.end for item in chunk.items)
         current.items.extend(
-            item for item in chunk.items if item.kind not in (words.BONE, words.PART)
+            item for item in chunk.items if item.kind not in _NAMING
         )
         current.others = current.others or "others" in bones
 
@@ -790,6 +792,12 @@ _SUBJECTS = frozenset(
         *(words.SWELLING, words.ANGULATION, words.DISPLACEMENT, words.CAST, words.HARDWARE),
     }
 )
+# What is called normal where bones are.
+_BONES = frozenset({words.BONE, words.EXAM})
+_NAMING = frozenset({words.BONE, words.PART})
+_DENIALS = frozenset({words.NEGATION, words.ABSENT})
+# Of what an absence is, where it is not of the fracture before.
+_UNSAID = frozenset({words.SUBJECT, words.PAST, words.FOLLOW_UP})
 _MOVED = (words.DISPLACEMENT, words.ANGULATION, words.APEX)
 _MEASURED = (words.UNIT, words.DISPLACEMENT, words.APEX, words.ANGULATION)
 # What a hedge may be of, where it is not of the fracture before.
@@ -824,7 +832,7 @@ def _normal_bones(chunk: Chunk) -> bool:
         )
     ):
         nearest = after[0]
-    return nearest.kind in (words.BONE, words.EXAM)
+    return nearest.kind in _BONES
 
 
 def _limits(items: Sequence[Item]) -> list[str]:

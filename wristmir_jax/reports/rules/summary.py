@@ -50,7 +50,7 @@ class Reading:
         self.statements: list[Statement] | None = None
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(slots=True)
 class Sentence:
     """A sentence with what it stands under; `own` is whether it names a side itself.
 
@@ -66,6 +66,7 @@ class Sentence:
     part: str = ""
     own: bool = False
 
+    concepts: set[str] = dataclasses.field(init=False)
     # Made when first asked for; a cached property takes a lock, which costs as much.
     _statements: list[Statement] | None = dataclasses.field(default=None, init=False)
 
