@@ -23,37 +23,37 @@ class Item:
 def items_of(tokens: Sequence[str]) -> list[Item]:
     """Concepts, numbers and marks of a sentence; words without a meaning are left out."""
     spelled, starts, ends = _spelled(tokens)
-    beginnings = words.phrase_trie().following
+    nodes = list(map(words.phrase_trie().following.get, spelled))
     found: list[Item] = []
     last, end = len(spelled) - 1, 0
-    for position, word in enumerate(spelled):
+    for position, node in enumerate(nodes):
         if position < end:
             continue
-        node = beginnings.get(word)
         if node is not None:
             end = position + 1
             if position < last and spelled[end] in node.following:
-                node, end = _longest(node, spelled, position)
-            if node.kind:
-                place = starts[position], ends[end - 1]
-                if node.kind == words.FRACTURE and found:
+                node, end = _longest(node, spelled, position)  # noqa: PLW2901
+            kind = node.kind
+            if kind:
+                if kind == words.FRACTURE and found:
                     _deny(found)
-                if word == "repeat" and _was_repeated(spelled, end):
-                    found.append(Item(words.FOLLOW_UP, node.value, node.words, *place))
-                    continue
-                found.append(_item(node, place))
-                if node.kind == words.BOTH_SIDES and node.words[-1] in ("radius", "ulna"):
+                item = _item(node, starts[position], ends[end - 1])
+                if node.words[0] == "repeat" and _was_repeated(spelled, end):
+                    item = dataclasses.replace(item, kind=words.FOLLOW_UP)
+                found.append(item)
+                if kind == words.BOTH_SIDES and node.words[-1] in ("radius", "ulna"):
                     _name_both(found, node.words)
                 continue
+        word = spelled[position]
         if word[0].isdigit():
             found.append(Item(words.NUMBER, word, (word,), starts[position], ends[position]))
     return found
 
 
 @functools.lru_cache(maxsize=65_536)
-def _item(node: Node, place: tuple[int, int]) -> Item:
+def _item(node: Node, start: int, end: int) -> Item:
     """Of a phrase: made once for all sentences that have it at this place."""
-    return Item(node.kind, node.value, node.words, *place)
+    return Item(node.kind, node.value, node.words, start, end)
 
 
 def _deny(found: list[Item]) -> None:
@@ -112,7 +112,7 @@ def _spelled(tokens: Sequence[str]) -> tuple[list[str], Sequence[int], Sequence[
     forms = words.known_forms()
     try:
         # So it is in most sentences.
-        spelled = [forms[word] for word in tokens]
+        spelled = list(map(forms.__getitem__, tokens))
     except KeyError:
         return _repaired(tokens)
     return spelled, range(len(spelled)), range(1, len(spelled) + 1)

@@ -92,7 +92,7 @@ class Statement:
         """Characters [start, end) of the report; of a statement that is `placed`."""
         if self._tokens is None:
             raise ValueError("the statement has no place yet")
-        return self._tokens.place(self.start)[0], self._tokens.place(self.end - 1)[1]
+        return self._tokens.place(self.start, self.end)
 
     @property
     def details(self) -> dict[str, Any]:

@@ -223,8 +223,15 @@ class Summary:
         for told in (self._explicit, self._details):
             told[right], told[wrong] = told[wrong], []
 
-    def _decide(self, region: str) -> tuple[str, Statement | None]:
-        """Status of a region, and the statement that it rests on."""
+    def _decide(
+        self, region: str, covering: Sequence[Statement]
+    ) -> tuple[str, Statement | None]:
+        """Status of a region, and the statement that it rests on.
+
+        Args:
+            region: its name.
+            covering: denials that speak of bones that nobody named.
+        """
         stated = self._explicit[region]
         if stated:
             added = [s for s in stated if s.kind == texts.ADDENDUM]
@@ -232,7 +239,6 @@ class Summary:
             if basis.status in DETAILED_STATUSES and self._is_overruled(region, basis):
                 return "no_fracture", None
             return basis.status, basis
-        covering = [statement for statement in self._whole if self._covers(statement)]
         implied = self._implied.get(region)
         if implied and not any(not s.others and not s.restriction for s in covering):
             return "fracture", implied
@@ -267,8 +273,11 @@ class Summary:
     def findings(self) -> Mined:
         regions: dict[str, RegionFindings] = {}
         evidence: list[Evidence] = []
+        covering = [statement for statement in self._whole if self._covers(statement)]
         for region in REGION_NAMES:
-            status, basis = self._decide(region) if self._wrist else ("not_mentioned", None)
+            status, basis = "not_mentioned", None
+            if self._wrist:
+                status, basis = self._decide(region, covering)
             if status in DETAILED_STATUSES:
                 regions[region] = _region(status, **self._fields(region))
                 if basis is not None:
@@ -292,9 +301,10 @@ class Summary:
         """Details of a fracture; those of later sections replace the others."""
         fields: dict[str, Any] = {}
         for statement in sorted(self._details[region], key=_SECTION):
-            if not statement.details:
-                continue
             found = dict(statement.details)
+            if not fields:
+                fields = found
+                continue
             if found.get("displacement") == "unspecified" and fields.get("displacement"):
                 del found["displacement"]
             if found.get("fracture_type") == "incomplete" and "fracture_type" in fields:

@@ -60,7 +60,9 @@ def sections(low: str) -> list[Section]:
     """Of a text in lower case. What stands before all titles is a header where findings have a
     title, else it is the body."""
     found = _titles(low)
-    first = found[0].start(1) if found else len(low)
+    if not found:
+        return [Section(BODY, 0, len(low))]
+    first = found[0].start(1)
     parts: list[Section] = []
     for match, following in zip(found, [*found[1:], None], strict=False):
         end = len(low) if following is None else following.start(1)
@@ -154,21 +156,27 @@ class Tokens:
     end: int
     before: "Tokens | None" = None
 
-    def place(self, index: int) -> tuple[int, int]:
-        """Characters [start, end) of a token, counted from the first of the sentence before.
+    def place(self, start: int, end: int) -> tuple[int, int]:
+        """Characters [start, end) of tokens [start, end), counted from the first of the sentence
+        before.
 
         They are looked for once more, since of most tokens nobody asks: between two of them there
         is nothing of which one could be made.
         """
+        offset = 0
         if self.before is not None:
-            if index < len(self.before.words):
-                return self.before.place(index)
-            index -= len(self.before.words)
-        start = end = self.start
-        for word in self.words[: index + 1]:
-            start = self.text.index(word, end)
-            end = start + len(word)
-        return start, end
+            offset = len(self.before.words)
+            if end <= offset:
+                return self.before.place(start, end)
+            if start < offset:
+                first = self.before.place(start, offset)
+                return first[0], self.place(offset, end)[1]
+        find, behind, places = self.text.index, self.start, []
+        for word in self.words[: end - offset]:
+            place = find(word, behind)
+            behind = place + len(word)
+            places.append(place)
+        return places[start - offset], behind
 
 
 # That no token begins with a blank, and what a word of ASCII ends at, is said for speed alone.
