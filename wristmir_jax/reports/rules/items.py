@@ -23,30 +23,29 @@ class Item:
 def items_of(tokens: Sequence[str]) -> list[Item]:
     """Concepts, numbers and marks of a sentence; words without a meaning are left out."""
     spelled, starts, ends = _spelled(tokens)
-    nodes = list(map(words.phrase_trie().following.get, spelled))
+    nodes = list(map(words.beginnings().__getitem__, spelled))
     found: list[Item] = []
     last, end = len(spelled) - 1, 0
     for position, node in enumerate(nodes):
-        if position < end:
+        if node is None or position < end:
             continue
-        if node is not None:
-            end = position + 1
-            if position < last and spelled[end] in node.following:
-                node, end = _longest(node, spelled, position)  # noqa: PLW2901
-            kind = node.kind
-            if kind:
-                if kind == words.FRACTURE and found:
-                    _deny(found)
-                item = _item(node, starts[position], ends[end - 1])
-                if node.words[0] == "repeat" and _was_repeated(spelled, end):
-                    item = dataclasses.replace(item, kind=words.FOLLOW_UP)
-                found.append(item)
-                if kind == words.BOTH_SIDES and node.words[-1] in ("radius", "ulna"):
-                    _name_both(found, node.words)
-                continue
-        word = spelled[position]
-        if word[0].isdigit():
-            found.append(Item(words.NUMBER, word, (word,), starts[position], ends[position]))
+        end = position + 1
+        if node.following and position < last and spelled[end] in node.following:
+            node, end = _longest(node, spelled, position)  # noqa: PLW2901
+        kind, start = node.kind, starts[position]
+        if not kind or kind == words.NUMBER:
+            word = spelled[position]
+            if kind or word[0].isdigit():
+                found.append(Item(words.NUMBER, word, (word,), start, ends[position]))
+            continue
+        if kind == words.FRACTURE and found:
+            _deny(found)
+        item = _item(node, start, ends[end - 1])
+        if node.words[0] == "repeat" and _was_repeated(spelled, end):
+            item = dataclasses.replace(item, kind=words.FOLLOW_UP)
+        found.append(item)
+        if kind == words.BOTH_SIDES and node.words[-1] in ("radius", "ulna"):
+            _name_both(found, node.words)
     return found
 
 

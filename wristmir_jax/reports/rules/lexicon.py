@@ -136,6 +136,10 @@ def _salter_harris() -> Iterator[tuple[str, Concept]]:
                 yield f"grade {number} {noun}", concept
 
 
+# Words that are looked up at once, those that mean nothing and numbers included.
+_MOST_KNOWN = 65_536
+
+
 class Node:
     """Of the trie of phrases: the words so far, those that may follow, and the kind and value of
     what they mean, if anything."""
@@ -165,6 +169,27 @@ def phrase_trie() -> Node:
     return root
 
 
+class _Beginnings(dict[str, Node | None]):
+    """Canonical words -> the node of the phrases that begin with them, None where there is none;
+    numbers that begin no phrase are read as such."""
+
+    def __missing__(self, word: str) -> Node | None:
+        node = NUMBER_NODE if word[0].isdigit() else None
+        if len(self) < _MOST_KNOWN:
+            self[word] = node
+        return node
+
+
+NUMBER_NODE = Node()
+NUMBER_NODE.kind = NUMBER
+
+
+@functools.cache
+def beginnings() -> dict[str, Node | None]:
+    """Of phrases: every word may be asked for."""
+    return _Beginnings(phrase_trie().following)
+
+
 def canonical(word: str) -> str:
     """The form that phrases are written in."""
     return _forms().get(word, word)
@@ -192,8 +217,6 @@ class _KnownForms(dict[str, str]):
         return written[0]
 
 
-# Of words, those that mean nothing and numbers included.
-_MOST_KNOWN = 65_536
 
 
 @functools.cache

@@ -525,6 +525,9 @@ def _part(spoken: Sequence[str], title: bool) -> str:
 
 def _sides(sentences: Sequence[Sentence], known: str) -> list[str]:
     """Sides that the report is on: one, or left and right."""
+    only = _only_side(sentences)
+    if only:
+        return [only]
     corrected = _corrected_side(sentences)
     if corrected:
         return [corrected]
@@ -546,6 +549,21 @@ def _sides(sentences: Sequence[Sentence], known: str) -> list[str]:
             # Of sides named as often, the later counts: what follows corrects.
             return [max(reversed(pool), key=pool.count)]
     return [""]
+
+
+def _only_side(sentences: Sequence[Sentence]) -> str:
+    """The side of which alone a report speaks that nobody has corrected, so that nothing needs to
+    be weighed; most do."""
+    only = ""
+    for sentence in sentences:
+        if sentence.kind == texts.IGNORED:
+            continue
+        if sentence.kind == texts.ADDENDUM or words.BOTH_SIDES in sentence.concepts:
+            return ""
+        if sentence.side and only not in ("", sentence.side):
+            return ""
+        only = sentence.side or only
+    return only if only in _OTHER_SIDE else ""
 
 
 def _compared(sentences: Sequence[Sentence]) -> set[str]:

@@ -117,19 +117,22 @@ def chunks_of(items: Sequence[Item]) -> list[Chunk]:
     if "(" in [item.value for item in items]:
         items = _without_earlier(items)
         measures = _parentheses_of_measures(items)
-    chunks = [Chunk("", strong=True)]
+    now = Chunk("", strong=True)
+    chunks = [now]
     for position, item in enumerate(items):
         if position in measures:
             continue
-        now = chunks[-1]
-        if item.kind not in _CUTTING:
-            if item.kind in _TURNING and _turns(items, position, now):
+        kind = item.kind
+        if kind not in _CUTTING:
+            if kind in _TURNING and _turns(items, position, now):
                 now = Chunk("but", strong=True)
                 chunks.append(now)
-            now.add(item)
-        elif item.kind != words.MARK:
-            if item.kind == words.EXCEPT or not _is_parenthetical(items, position):
-                chunks.append(Chunk("but", strong=True, excepted=item.kind == words.EXCEPT))
+            now.items.append(item)
+            now.kinds.add(kind)
+            continue
+        if kind != words.MARK:
+            if kind == words.EXCEPT or not _is_parenthetical(items, position):
+                chunks.append(Chunk("but", strong=True, excepted=kind == words.EXCEPT))
         elif item.value == "to":
             now.add(item)
         elif item.value == ":":
@@ -139,6 +142,9 @@ def chunks_of(items: Sequence[Item]) -> list[Chunk]:
             now.add(dataclasses.replace(item, value="to"))
         elif item.value != "as":
             _cut(chunks, item.value)
+        now = chunks[-1]
+    if len(chunks) == 1:
+        return chunks if now.items else []
     return _with_shared_bones([chunk for chunk in chunks if chunk.items])
 
 
@@ -299,13 +305,8 @@ def bones_of(chunk: Chunk) -> list[str]:
     """Keys and names of the bones of a chunk."""
     if words.BONE not in chunk.kinds:
         return []
-    named: list[Item] = []
-    parts: set[str] = set()
-    for item in chunk.items:
-        if item.kind == words.BONE:
-            named.append(item)
-        elif item.kind == words.PART:
-            parts.add(item.value)
+    named = [item for item in chunk.items if item.kind == words.BONE]
+    parts = {item.value for item in chunk.of(words.PART)}
     shaft = "shaft" in parts or "proximal" in parts
     distal = "distal" in parts or words.PHYSIS in chunk.kinds
     found: list[str] = []
@@ -361,6 +362,11 @@ def _names_shaft(bones: list[str]) -> bool:
 
 class _Reader:
     """Statements of a sentence, chunk by chunk."""
+
+    __slots__ = (
+        *("statements", "_pending", "_current", "_denied", "_denied_all", "_hedged"),
+        *("_last_bones", "_about_bones"),
+    )
 
     def __init__(self) -> None:
         self.statements: list[Statement] = []
@@ -433,16 +439,12 @@ class _Reader:
         self._pending = []
 
     def _add(self, status: str, bones: list[str], chunk: Chunk) -> Statement:
-        # Items stand in the order of the report.
-        first = self._pending[0] if self._pending else chunk
-        last = self._pending[-1] if self._pending else chunk
-        statement = Statement(
-            status,
-            list(bones),
-            list(chunk.items),
-            first.items[0].start,
-            max(last.items[-1].end, chunk.items[-1].end),
-        )
+        start, end = chunk.items[0].start, chunk.items[-1].end
+        if self._pending:
+            # Items stand in the order of the report.
+            start = self._pending[0].items[0].start
+            end = max(self._pending[-1].items[-1].end, end)
+        statement = Statement(status, list(bones), list(chunk.items), start, end)
         self.statements.append(statement)
         return statement
 
