@@ -79,41 +79,66 @@ def _without_collection() -> Iterator[None]:
             gc.enable()
 
 
+# Reports that are read side by side.
+_TOGETHER = 64
+
+
 class RulesMiner:
     """Reads English reports by rules; see GUIDELINE.md."""
 
     def __call__(self, reports: Sequence[Report]) -> list[list[Mined] | Rejection]:
         with _without_collection():
-            return [self.read(report) for report in reports]
+            groups = [
+                _read(reports[start : start + _TOGETHER])
+                for start in range(0, len(reports), _TOGETHER)
+            ]
+        return list(itertools.chain.from_iterable(groups))
 
     def read(self, report: Report) -> list[Mined] | Rejection:
         """Findings of each side of one report."""
-        low = texts.lowered(report.text)
-        if not is_english(low):
-            return Rejection(report.exam_id, UNSUPPORTED_LANGUAGE)
-        sentences = _sentences(low)
-        sides = _sides(sentences, report.laterality)
-        if (len(sides) == 2 and _inseparable(sentences)) or _of_one_of_two(sentences):
-            return Rejection(report.exam_id, INSEPARABLE_SIDES)
-        wrist = _shows_wrist(sentences)
-        follow_up = _is_follow_up(sentences)
-        return [
-            _summarise(
-                report.exam_id, side, sentences, wrist, follow_up, len(sides) == 2
-            ).findings()
-            for side in sides
-        ]
+        return self([report])[0]
+
+
+def _read(reports: Sequence[Report]) -> list[list[Mined] | Rejection]:
+    """Findings of each side of some reports.
+
+    All are taken through one step before the next: a processor that stays with a few functions is a
+    tenth faster than one that runs through all of them for every report.
+    """
+    lows = [texts.lowered(report.text) for report in reports]
+    english = [is_english(low) for low in lows]
+    spoken = [_spoken(low) if known else [] for low, known in zip(lows, english, strict=True)]
+    read = [[(section, list(map(_reading_of, told))) for section, told in s] for s in spoken]
+    sentences = [_sentences(low, parts) for low, parts in zip(lows, read, strict=True)]
+    for sentence in itertools.chain.from_iterable(sentences):
+        sentence.state()
+    sides = [_sides(s, report.laterality) for s, report in zip(sentences, reports, strict=True)]
+    mixed = [
+        (len(two) == 2 and _inseparable(s)) or _of_one_of_two(s)
+        for s, two in zip(sentences, sides, strict=True)
+    ]
+    wrists = [_shows_wrist(s) for s in sentences]
+    follow_ups = [_is_follow_up(s) for s in sentences]
+    summaries = [
+        [_summarise(side, s, wrist, follow_up, len(named) == 2) for side in named]
+        for s, named, wrist, follow_up in zip(sentences, sides, wrists, follow_ups, strict=True)
+    ]
+    return [
+        Rejection(report.exam_id, INSEPARABLE_SIDES if known else UNSUPPORTED_LANGUAGE)
+        if inseparable or not known
+        else [summary.findings(report.exam_id) for summary in told]
+        for report, known, inseparable, told in zip(reports, english, mixed, summaries, strict=True)
+    ]
 
 
 def _summarise(
-    exam_id: str,
     side: str,
     sentences: Sequence[Sentence],
     wrist: bool,
     follow_up: bool,
     two_sided: bool,
 ) -> Summary:
-    summary = Summary(exam_id, side, follow_up, wrist)
+    summary = Summary(side, follow_up, wrist)
     for sentence in sentences:
         elsewhere = sentence.side not in ("", "both", side) and (
             two_sided or sentence.side == "compared"
@@ -191,15 +216,26 @@ def _read_views(summary: Summary, sentence: Sentence, wrist: bool) -> None:
         summary.views.update({item.value for item in named} - denied)
 
 
-def _sentences(low: str) -> list[Sentence]:
-    """All sentences with the section, side and part of the body that they stand under."""
+def _spoken(low: str) -> list[tuple[texts.Section, list[texts.Tokens]]]:
+    """Sentences of a text, by section."""
+    return [(part, texts.sentences(low, part.start, part.end)) for part in texts.sections(low)]
+
+
+def _sentences(
+    low: str, parts: Sequence[tuple[texts.Section, Sequence[tuple[texts.Tokens, Reading]]]]
+) -> list[Sentence]:
+    """All sentences with the section, side and part of the body that they stand under.
+
+    Args:
+        low: the text.
+        parts: of it, with what their sentences mean.
+    """
     found: list[Sentence] = []
     first = ""
-    for section in texts.sections(low):
+    for section, told in parts:
         side = part = ""
         end, before = section.start, None
-        for tokens in texts.sentences(low, section.start, section.end):
-            reading = _reading(tuple(tokens.words))
+        for tokens, reading in told:
             items, source = reading.items, tokens
             if ";" not in low[end : tokens.start]:
                 before = reading, tokens
@@ -237,6 +273,10 @@ def _reading(spoken: tuple[str, ...]) -> Reading:
     if _tells_of_both(spoken):
         items.append(Item(words.SYMMETRIC, "", (), len(spoken) - 1, len(spoken)))
     return Reading(items)
+
+
+def _reading_of(tokens: texts.Tokens) -> tuple[texts.Tokens, Reading]:
+    return tokens, _reading(tuple(tokens.words))
 
 
 def forget() -> None:

@@ -67,8 +67,7 @@ class Sentence:
     own: bool = False
 
     concepts: set[str] = dataclasses.field(init=False)
-    # Made when first asked for; a cached property takes a lock, which costs as much.
-    _statements: list[Statement] | None = dataclasses.field(default=None, init=False)
+    statements: Sequence[Statement] = dataclasses.field(default=(), init=False)
 
     def __post_init__(self) -> None:
         whole = self.items is self.reading.items
@@ -84,20 +83,17 @@ class Sentence:
         """Its items without what the writer was told, asks for, or advises."""
         return self.items if self.concepts.isdisjoint(UNTOLD) else reported(self.items)
 
-    @property
-    def statements(self) -> list[Statement]:
-        """That it makes of a wrist, which those of headers and histories do not."""
+    def state(self) -> None:
+        """Find the statements that it makes of a wrist, which headers and histories do not."""
         if self.kind < texts.BODY or self.concepts.isdisjoint(STATED):
-            return []
-        if self._statements is None:
-            whole = self.items is self.reading.items
-            read = self.reading.statements if whole else None
-            if read is None:
-                read = statements_of(self.kept)
-                if whole:
-                    self.reading.statements = read
-            self._statements = [s.placed(self.kind, self.tokens) for s in read]
-        return self._statements
+            return
+        whole = self.items is self.reading.items
+        read = self.reading.statements if whole else None
+        if read is None:
+            read = statements_of(self.kept)
+            if whole:
+                self.reading.statements = read
+        self.statements = [s.placed(self.kind, self.tokens) for s in read]
 
 
 def mentions(statement: Statement) -> tuple[list[str], list[str]]:
@@ -122,8 +118,8 @@ def mentions(statement: Statement) -> tuple[list[str], list[str]]:
 class Summary:
     """Collects what is said of one side, and decides where statements disagree."""
 
-    def __init__(self, exam_id: str, side: str, follow_up: bool, wrist: bool):
-        self._exam_id, self._side, self._follow_up, self._wrist = exam_id, side, follow_up, wrist
+    def __init__(self, side: str, follow_up: bool, wrist: bool):
+        self._side, self._follow_up, self._wrist = side, follow_up, wrist
         self._explicit: defaultdict[str, list[Statement]] = defaultdict(list)
         self._details: defaultdict[str, list[Statement]] = defaultdict(list)
         self._whole: list[Statement] = []
@@ -270,7 +266,7 @@ class Summary:
             )
         return statement.restriction not in ("new", "additional") or not self._follow_up
 
-    def findings(self) -> Mined:
+    def findings(self, exam_id: str) -> Mined:
         regions: dict[str, RegionFindings] = {}
         evidence: list[Evidence] = []
         covering = [statement for statement in self._whole if self._covers(statement)]
@@ -288,7 +284,7 @@ class Summary:
             evidence.append(Evidence("other_fractures", *statement.place))
         flags = {name: value for name, (_, value) in self.flags.items()}
         findings = Findings(
-            exam_id=self._exam_id,
+            exam_id=exam_id,
             laterality=self._side or "unknown",  # pyright: ignore[reportArgumentType]
             views=tuple(sorted(self.views)),  # pyright: ignore[reportArgumentType]
             regions=regions,
