@@ -1,5 +1,6 @@
 """The miner by rules, against reports that it was not written on."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from wristmir_jax.anatomy import REGION_NAMES
 from wristmir_jax.benchmark.mining import score
 from wristmir_jax.reports.findings import Findings
 from wristmir_jax.reports.mining import INSEPARABLE_SIDES, UNSUPPORTED_LANGUAGE, Rejection, Report
+from wristmir_jax.reports.rules import text as texts
 from wristmir_jax.reports.rules.miner import RulesMiner, forget
 
 _FILE = Path(__file__).with_name("gold_reports.jsonl")
@@ -76,6 +78,35 @@ def test_a_report_means_the_same_whatever_was_read_before():
     forget()
     assert [miner.read(report) for report in reports] == expected
     assert [miner.read(report) for report in reversed(reports)] == expected[::-1]
+    # Many at a time, and each in its place: rejected ones too.
+    assert any(isinstance(answer, Rejection) for answer in expected)
+    assert miner(reports) == expected
+
+
+@hypothesis.given(st.text("ab1. ,;\n!-'/\u00e9*_", max_size=60) | st.sampled_from(GOLD))
+def test_tokens_stand_where_they_are_said_to(given):
+    low = texts.lowered(given if isinstance(given, str) else given["report"])
+    behind = 0
+    for sentence in texts.sentences(low, 0, len(low)):
+        for index, word in enumerate(sentence.words):
+            start, end = sentence.place(index, index + 1)
+            assert start >= behind
+            assert low[start:end] == word
+            # Nothing that could be a part of a token lies between.
+            assert not any(c.isalnum() for c in low[behind:start])
+            behind = end
+        assert sentence.place(0, len(sentence.words))[1] == behind
+
+
+def test_places_go_on_from_the_sentence_before():
+    low = "radius: left intact; right torus. fine"
+    first, second, _ = texts.sentences(low, 0, len(low))
+    joined = dataclasses.replace(second, before=first)
+    count = len(first.words)
+    assert joined.place(0, count) == first.place(0, count)
+    assert joined.place(count, count + 2) == second.place(0, 2)
+    start, end = joined.place(2, count + 1)
+    assert low[start:end] == "left intact; right"
 
 
 @pytest.mark.parametrize("tag", ["follow_up", "two_sided"])

@@ -35,9 +35,7 @@ def details_of(items: Sequence[Item]) -> dict[str, Any]:
 
 
 def _type(items: Sequence[Item], kinds: Set[str]) -> str | None:
-    types: list[str] = []
-    if words.FRACTURE in kinds:
-        types = [item.value for item in items if item.kind == words.FRACTURE and item.value]
+    types = [item.value for item in items if item.kind == words.FRACTURE and item.value]
     other: set[str] = set()
     if words.TYPE in kinds or words.DISPLACEMENT in kinds:
         for position, item in enumerate(items):

@@ -210,13 +210,11 @@ class _KnownForms(dict[str, str]):
 
     def __missing__(self, word: str) -> str:
         written = spelling(word)
-        if word == "-" or len(written) > 1 or word in _torn_parts():
+        if word == "-" or len(written) != 1 or word in _torn_parts():
             raise KeyError(word)
         if len(self) < _MOST_KNOWN:
             self[word] = written[0]
         return written[0]
-
-
 
 
 @functools.cache

@@ -255,8 +255,12 @@ def _sentences(
             if part == "elsewhere" and any(i.value == "styloid" for i in items):
                 part = "wrist"
             sentence.part = part
-            pieces, side = _sided(sentence, side)
-            found.extend(pieces)
+            if sentence.concepts.isdisjoint(_ASIDE):
+                sentence.side = side
+                found.append(sentence)
+            else:
+                pieces, side = _sided(sentence, side)
+                found.extend(pieces)
     _set_comparisons_aside(found)
     _swap_sides(found)
     return found
@@ -333,9 +337,6 @@ def _sided(sentence: Sentence, side: str) -> tuple[list[Sentence], str]:
         sentence: without a side.
         side: that it stands under.
     """
-    if sentence.concepts.isdisjoint(_ASIDE):
-        sentence.side = side
-        return [sentence], side
     if words.SIDE in sentence.concepts and not _REFERRING.isdisjoint(sentence.concepts):
         kept = _without_reference(_without_aside(sentence.items), side)
         if len(kept) < len(sentence.items):

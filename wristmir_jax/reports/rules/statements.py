@@ -143,8 +143,6 @@ def chunks_of(items: Sequence[Item]) -> list[Chunk]:
         elif item.value != "as":
             _cut(chunks, item.value)
         now = chunks[-1]
-    if len(chunks) == 1:
-        return chunks if now.items else []
     return _with_shared_bones([chunk for chunk in chunks if chunk.items])
 
 
@@ -612,9 +610,7 @@ class _Reader:
         before = chunk.items[: chunk.items.index(first)]
         if before and before[-1].value == "tissue":
             return None
-        denied = chunk.has_any(_DENIALS) or (
-            self._denied and chunk.joined in ("or", ",")
-        )
+        denied = chunk.has_any(_DENIALS) or (self._denied and chunk.joined in ("or", ","))
         if denied:
             self._denied = True
             return "no_fracture"
@@ -730,9 +726,7 @@ class _Reader:
             shaft = current.part == "shaft" and not own_part and bone in ("radius", "ulna")
             current.bones.append(f"{bone} shaft" if shaft else bone)
         current.end = max(item.end for item in chunk.items)
-        current.items.extend(
-            item for item in chunk.items if item.kind not in _NAMING
-        )
+        current.items.extend(item for item in chunk.items if item.kind not in _NAMING)
         current.others = current.others or "others" in bones
 
 

@@ -219,9 +219,7 @@ class Summary:
         for told in (self._explicit, self._details):
             told[right], told[wrong] = told[wrong], []
 
-    def _decide(
-        self, region: str, covering: Sequence[Statement]
-    ) -> tuple[str, Statement | None]:
+    def _decide(self, region: str, covering: Sequence[Statement]) -> tuple[str, Statement | None]:
         """Status of a region, and the statement that it rests on.
 
         Args:
