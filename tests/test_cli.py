@@ -54,6 +54,9 @@ def folder(tmp_path_factory):
     (folder / "count_bones.py").write_text(COMMAND)
     (folder / "recipe.py").write_text(CONFIG)
     (folder / "raises.py").write_text("def get_config():\n    return {}['width']\n")
+    (folder / "refuses.py").write_text(
+        'def get_config(tower):\n    raise ValueError(f"no tower {tower}")\n'
+    )
     (folder / "syntax.py").write_text("def get_config(:\n")
     return folder
 
@@ -97,6 +100,10 @@ def test_a_right_command_line_reaches_main(call, folder):
         ),
         (["--output=x", "--config=recipe.py", "--config.tower.width=a"], "--config.tower.width=a"),
         (["--output=x", "--config=raises.py"], "--config=raises.py: line 2"),
+        (
+            ["--output=x", "--config=refuses.py:oops"],
+            "--config=refuses.py: line 2: ValueError: no tower oops\n",
+        ),
         (["--output=x", "--config=syntax.py"], "--config=syntax.py: line 1"),
     ],
 )

@@ -113,12 +113,16 @@ def _check_config(name: str, parser: ConfigFileFlagParser, argv: list[str]) -> N
         config = parser.parse(given[-1])
     except UserError:
         raise
-    except Exception as error:
+    except Exception as raised:
+        error = raised
+        if isinstance(error, (TypeError, ValueError)) and error.__context__ is not None:
+            # ml_collections raises these anew, with the whole traceback for a message.
+            error = error.__context__
         # The last line of code in the file itself; a syntax error has no such frame but a lineno.
         frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
         line = frames[-1].lineno if frames else getattr(error, "lineno", None)
         reason = traceback.format_exception_only(error)[-1].strip()
-        raise UserError(f"--{name}={path}: line {line}: {reason}") from error
+        raise UserError(f"--{name}={path}: line {line}: {reason}") from raised
     for argument in argv[1:]:
         if match := re.match(rf"--?(?:no)?{name}\.([^=]+)", argument):
             _check_key(name, config, match[1])

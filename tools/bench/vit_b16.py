@@ -12,6 +12,8 @@ _CROPS = {"vit_b16": (16, 768, 12, 12), "vit_s16": (16, 384, 12, 6)}
 
 
 def get_config(crops: str = "vit_b16") -> ml_collections.ConfigDict:
+    if crops not in _CROPS:
+        raise ValueError(f"no encoder of crops {crops}: expected one of {', '.join(_CROPS)}")
     config = configs.base()
     # Beside PyTorch's step, which takes more than 88 GiB for as many, 256.
     config.batch_size = 384
