@@ -8,10 +8,10 @@ from wristmir_jax.reports.rules import lexicon as words
 from wristmir_jax.reports.rules.lexicon import Node
 
 
-@dataclasses.dataclass(slots=True, frozen=True)
+@dataclasses.dataclass(slots=True)
 class Item:
     """A concept where it stands: tokens [start, end) of its sentence; `words` are its canonical
-    words. Sentences share theirs."""
+    words. To be changed by nobody: sentences share theirs."""
 
     kind: str
     value: str
@@ -40,7 +40,7 @@ def items_of(tokens: Sequence[str]) -> list[Item]:
             continue
         if kind == words.FRACTURE and found:
             _deny(found)
-        item = _item(node, start, ends[end - 1])
+        item = item_of(node, start, ends[end - 1])
         if node.words[0] == "repeat" and _was_repeated(spelled, end):
             item = dataclasses.replace(item, kind=words.FOLLOW_UP)
         found.append(item)
@@ -50,7 +50,7 @@ def items_of(tokens: Sequence[str]) -> list[Item]:
 
 
 @functools.lru_cache(maxsize=65_536)
-def _item(node: Node, start: int, end: int) -> Item:
+def item_of(node: Node, start: int, end: int) -> Item:
     """Of a phrase: made once for all sentences that have it at this place."""
     return Item(node.kind, node.value, node.words, start, end)
 

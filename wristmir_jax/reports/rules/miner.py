@@ -18,7 +18,7 @@ from wristmir_jax.reports.mining import (
 )
 from wristmir_jax.reports.rules import lexicon as words
 from wristmir_jax.reports.rules import text as texts
-from wristmir_jax.reports.rules.items import ORDERS, Item, items_of
+from wristmir_jax.reports.rules.items import ORDERS, Item, item_of, items_of
 from wristmir_jax.reports.rules.summary import (
     FLAG_KINDS,
     REGIONS_OF_BONE,
@@ -284,8 +284,10 @@ def _reading_of(tokens: texts.Tokens) -> tuple[texts.Tokens, Reading]:
 
 
 def forget() -> None:
-    """Empty what is remembered of earlier reports: for measuring."""
+    """Empty what is remembered of the sentences of earlier reports, though not how words are
+    spelled: for measuring."""
     _reading.cache_clear()
+    item_of.cache_clear()
 
 
 def _moved(items: Sequence[Item], by: int) -> list[Item]:
