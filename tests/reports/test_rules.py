@@ -98,6 +98,22 @@ def test_tokens_stand_where_they_are_said_to(given):
         assert sentence.place(0, len(sentence.words))[1] == behind
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Left wrist. The fracture of the distal radius of {} has healed.",
+        "Left wrist. Compared with {} there is callus about the distal radius fracture.",
+        "Left wrist. No fracture on {}, today a buckle fracture of the distal radius.",
+        "Left wrist. Comparison: {}. Buckle fracture of the distal radius.",
+    ],
+)
+def test_a_date_is_read_alike_however_it_is_written(text):
+    written = ("12.03.2024", "2.3.24", "12/03/2024", "March 2024")
+    first, *others = (read(text.format(date)).model_dump() for date in written)
+    assert first["regions"]["distal_radius"]["status"] == "fracture"
+    assert others == [first] * 3
+
+
 def test_places_go_on_from_the_sentence_before():
     low = "radius: left intact; right torus. fine"
     first, second, _ = texts.sentences(low, 0, len(low))

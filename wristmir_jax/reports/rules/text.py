@@ -186,7 +186,8 @@ _TOKEN = re.compile(
     r"|[#?%\u00b0:,()\[\]/\u2013\u2014+&~<>=-]"
     r"|23[ru]?-?[em]/\d(?:\.\d)?|\d+(?:/\d+(?:/\d+)?|(?:st|nd|rd|th)\b|\.\d+)?)"
 )
-# What may end a sentence; "period" where it was dictated. No full stop stands within a number.
+# What may end a sentence; "period" where it was dictated. A full stop between digits belongs to a
+# number or a date.
 _ENDING = re.compile(r"\.(?!(?<=\d\.)\d)|\n\s*|;|!|p(?<![^\W\d_]p)eriod(?!'[a-z])(?![^\W\d_])")
 # A full stop behind these ends no sentence.
 _ABBREVIATIONS = lexicon.word_list("abbreviations")
