@@ -1,15 +1,21 @@
 """Compiled training steps, one for each shape of a batch."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
 import jax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+from orbax.checkpoint import multihost
 
 # What XLA is told for GPUs: products with the same parameters, as of a batch's two levels of
 # captions, are not worth copying their operands together.
 _GPU_OPTIONS = {"xla_gpu_dot_merger_threshold_mb": 0}
+# However long one process compiles what another has in its cache. Who is lost meanwhile is noticed
+# by `watch.Watch`, much sooner.
+_LONGEST_COMPILATION_SECONDS = 3600
+_meetings = itertools.count()
 
 
 def jit_step(step: Callable[..., Any], plan: Any, mesh: Mesh) -> Any:
@@ -32,6 +38,9 @@ def jit_step(step: Callable[..., Any], plan: Any, mesh: Mesh) -> Any:
 class Programs:
     """Compiles a jitted function for each shape that its second argument comes in, and once each.
 
+    All processes have compiled before any calls: their first exchange waits half a minute for the
+    others on a CPU (Gloo), and one that does not find the program in its cache may take longer.
+
     Args:
         function: of jax.jit.
         compiled: told of every executable before it is first called.
@@ -48,4 +57,11 @@ class Programs:
             executable = self._function.lower(state, batch, *rest).compile()
             self._compiled(executable)
             self._executables[shapes] = executable
+            _meet()
         return self._executables[shapes](state, batch, *rest)
+
+
+def _meet() -> None:
+    """Returns when all processes have come here as often as this one."""
+    wait = multihost.get_barrier_sync_fn()
+    wait(key=f"compiled_{next(_meetings)}", timeout_ms=_LONGEST_COMPILATION_SECONDS * 1000)
