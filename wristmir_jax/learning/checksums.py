@@ -1,5 +1,6 @@
 """Checksums of arrays, computed where the arrays are."""
 
+import functools
 from typing import Any
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wristmir_jax.learning import names
+from wristmir_jax.learning.programs import compiled_together
 
 
 def checksums(tree: Any) -> dict[str, int]:
@@ -20,8 +22,16 @@ def checksums(tree: Any) -> dict[str, int]:
         TypeError: an array of a type that has no 1, 2 or 4 bytes an element.
     """
     paths, leaves = zip(*jax.tree_util.tree_leaves_with_path(tree), strict=True)
-    values = np.asarray(jax.device_get(_checksum_of_each(list(leaves))))
+    program = _program(
+        tuple(jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding) for a in leaves)
+    )
+    values = np.asarray(jax.device_get(program(list(leaves))))
     return {names.of(path): int(value) for path, value in zip(paths, values, strict=True)}
+
+
+@functools.lru_cache(maxsize=4)
+def _program(leaves: tuple[jax.ShapeDtypeStruct, ...]) -> Any:
+    return compiled_together(_checksum_of_each, list(leaves))
 
 
 @jax.jit

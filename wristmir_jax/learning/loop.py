@@ -20,6 +20,7 @@ from wristmir_jax.errors import UserError
 from wristmir_jax.learning import config as configs
 from wristmir_jax.learning import workdir as workdirs
 from wristmir_jax.learning.checkpoints import Checkpoints, has_checkpoint
+from wristmir_jax.learning.checksums import checksums
 from wristmir_jax.learning.dry_run import Shapes, describe
 from wristmir_jax.learning.goodput import CHECKPOINTS, INPUT, STEPS, VALIDATION, Goodput
 from wristmir_jax.learning.inputs import make_batches, make_tokenizer
@@ -100,7 +101,11 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
         )
         try:
             state = resumed.state
-            run(resumed, with_pretrained(init(), pretrained) if state is None else state)
+            if state is None:
+                state = with_pretrained(init(), pretrained)
+                # Compiled now, and not when the first checkpoint is waited for.
+                checksums(state)
+            run(resumed, state)
         except jax.errors.JaxRuntimeError as error:
             if jax.process_count() == 1:
                 raise

@@ -38,9 +38,6 @@ def jit_step(step: Callable[..., Any], plan: Any, mesh: Mesh) -> Any:
 class Programs:
     """Compiles a jitted function for each shape that its second argument comes in, and once each.
 
-    All processes have compiled before any calls: their first exchange waits half a minute for the
-    others on a CPU (Gloo), and one that does not find the program in its cache may take longer.
-
     Args:
         function: of jax.jit.
         compiled: told of every executable before it is first called.
@@ -54,14 +51,28 @@ class Programs:
     def __call__(self, state: Any, batch: dict[str, jax.Array], *rest: jax.Array) -> Any:
         shapes = tuple((name, array.shape) for name, array in sorted(batch.items()))
         if shapes not in self._executables:
-            executable = self._function.lower(state, batch, *rest).compile()
-            self._compiled(executable)
-            self._executables[shapes] = executable
-            _meet()
+            self._executables[shapes] = compiled_together(
+                self._function, state, batch, *rest, told=self._compiled
+            )
         return self._executables[shapes](state, batch, *rest)
 
 
-def _meet() -> None:
-    """Returns when all processes have come here as often as this one."""
+def compiled_together(
+    function: Any, *arguments: Any, told: Callable[[Any], None] = lambda executable: None
+) -> Any:
+    """The executable of `function` for `arguments`, once all processes have theirs.
+
+    The first exchange of a program waits half a minute for the other processes on a CPU (Gloo), and
+    one that does not find it in its cache may compile for longer.
+
+    Args:
+        function: of jax.jit.
+        arguments: arrays, or their shapes, types and shardings.
+        told: of the executable, before the others are waited for.
+    """
+    executable = function.lower(*arguments).compile()
+    told(executable)
+    # Processes compile the same programs in the same order, so they number them alike.
     wait = multihost.get_barrier_sync_fn()
     wait(key=f"compiled_{next(_meetings)}", timeout_ms=_LONGEST_COMPILATION_SECONDS * 1000)
+    return executable
