@@ -2,7 +2,7 @@
 
 import dataclasses
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import grain
@@ -72,9 +72,6 @@ def training_batches(
 ) -> grain.DatasetIterator:
     """Batches of this process, in the order of the run, with checkpointable state.
 
-    Position p of the order goes to process p mod process_count, so that all processes together see
-    the same global batches whatever their number.
-
     Args:
         source: of records.
         order: of the run.
@@ -87,17 +84,53 @@ def training_batches(
         num_workers: worker processes; 0 reads in this one. The batches don't depend on it.
         buffer_size: batches that each worker keeps ready.
     """
+    return batches(
+        order,
+        _ReadRecord(source, seed),
+        _Collate(tokenizer, shapes, fixed_shapes=process_count > 1),
+        batch_size=batch_size,
+        process_index=process_index,
+        process_count=process_count,
+        first_step=first_step,
+        num_workers=num_workers,
+        buffer_size=buffer_size,
+    )
+
+
+def batches(
+    order: RecordOrder,
+    read: grain.transforms.Map,
+    collate: Callable[[Sequence[dict[str, Any]]], Batch],
+    *,
+    batch_size: int,
+    process_index: int = 0,
+    process_count: int = 1,
+    first_step: int = 0,
+    num_workers: int = 0,
+    buffer_size: int = 2,
+) -> grain.DatasetIterator:
+    """Batches of this process, in the order of the run, with checkpointable state.
+
+    Position p of the order goes to process p mod process_count, so that all processes together see
+    the same global batches whatever their number.
+
+    Args:
+        order: of the run.
+        read: from a position and the index of its record to what the batch holds of it.
+        collate: from those of a batch to arrays.
+        batch_size: records a global batch.
+        process_index, process_count: of jax.distributed.
+        first_step: batches of the run that are left out.
+        num_workers: worker processes; 0 reads in this one. The batches don't depend on it.
+        buffer_size: batches that each worker keeps ready.
+    """
     first_position = first_step * batch_size + process_index
     dataset = (
         grain.MapDataset.source(order)[first_position::process_count]
-        .map(_ReadRecord(source, seed))
+        .map(read)
         # Batched before workers share the work out: else each would fill batches from its own part
         # of the order, and another number of workers would train on other batches.
-        .batch(
-            batch_size // process_count,
-            drop_remainder=True,
-            batch_fn=_Collate(tokenizer, shapes, fixed_shapes=process_count > 1),
-        )
+        .batch(batch_size // process_count, drop_remainder=True, batch_fn=collate)
         .to_iter_dataset(grain.ReadOptions(num_threads=0 if num_workers else 2))
     )
     if num_workers:

@@ -41,7 +41,7 @@ def augment(
     from_x = sin_B[:, None, None] * y_HxW + cos_B[:, None, None] * x_HxW
     from_y += shift_B[0][:, None, None] + (H - 1) / 2
     from_x += shift_B[1][:, None, None] + (W - 1) / 2
-    pixels_BxHxW = jax.vmap(_bilinear)(pixels_BxHxW, from_y, from_x)
+    pixels_BxHxW = jax.vmap(bilinear)(pixels_BxHxW, from_y, from_x)
 
     draw_3xB = jax.random.uniform(key_intensity, (3, B, 1, 1), minval=-1, maxval=1)
     gamma = jnp.exp(jnp.log1p(config.gamma) * draw_3xB[0])
@@ -52,8 +52,8 @@ def augment(
     return jnp.clip(pixels_BxHxW, 0, 1)
 
 
-def _bilinear(pixels_HxW: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
-    """Values at fractional positions, 0 outside."""
+def bilinear(pixels_HxW: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
+    """Values of an image at fractional rows `y` and columns `x`, 0 outside."""
     H, W = pixels_HxW.shape
     # One ring of black, onto which everything outside is clamped.
     padded = jnp.pad(pixels_HxW, 1)

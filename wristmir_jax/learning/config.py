@@ -48,6 +48,8 @@ def convolutional(
 def base() -> ml_collections.ConfigDict:
     """Every key there is, with its default and unit. Recipes change values, never add keys."""
     config = ml_collections.ConfigDict()
+    # What is trained: contrastive, the dual encoder, or localizer, which finds the regions.
+    config.task = "contrastive"
     # Folder that `prepare` wrote.
     config.dataset = ""
     # Records to train on: train, or all where nothing is to be held out.
@@ -74,6 +76,51 @@ def base() -> ml_collections.ConfigDict:
     config.mesh = _mesh()
     config.validation = _validation()
     config.recovery = _recovery()
+    config.localizer = _localizer()
+    return config
+
+
+def _localizer() -> ml_collections.ConfigDict:
+    """Keys of config.task=localizer, which looks at none of model, loss, tokenizer and augment."""
+    config = ml_collections.ConfigDict()
+    # Of models.localizer.LocalizerSpec.
+    config.size = 160
+    config.widths = (32, 72, 144, 192)
+    config.blocks = (1, 2, 2, 1)
+    config.joint = 96
+    # Folder of a second data set, prepared alike, that so large a fraction of the films is drawn
+    # from; empty for none.
+    config.mixed_dataset = ""
+    config.mixed_fraction = 0.5
+    config.looks = ml_collections.ConfigDict(
+        dict(
+            # Fraction of looks that are close ones, where the film has a region to look at; of
+            # those the fraction that look elsewhere on the film.
+            close=0.5,
+            elsewhere=0.1,
+            # Whole films: fraction that lies at any angle, standard deviations of the angle of the
+            # others, of the logarithm of the scale, and of the place in sides of the film.
+            any_turn=0.35,
+            turn_degrees=15.0,
+            film_scale=0.2,
+            film_shift=0.06,
+            # The same of close looks; the place in sides of the look.
+            close_turn_degrees=9.0,
+            close_scale=0.16,
+            close_shift=0.09,
+            # Fraction behind a shutter, fraction of each of three patches that lie on the film.
+            shutter=0.25,
+            things=0.15,
+            # Half-widths: logarithms of gamma and contrast; brightness, uneven light, noise.
+            gamma=0.5,
+            contrast=0.45,
+            brightness=0.12,
+            light=0.25,
+            noise=0.08,
+            # Fraction of negatives.
+            inverted=0.03,
+        )
+    )
     return config
 
 
@@ -132,6 +179,8 @@ def _pretrained() -> ml_collections.ConfigDict:
     config.global_tower = ""
     config.local_tower = ""
     config.text_tower = ""
+    # File of a localiser, or folder of a run, that config.task=localizer starts from.
+    config.localizer = ""
     # Regular expressions of names in these files that may stay unused or be missing.
     config.ignore = ()
     return config
@@ -224,6 +273,7 @@ def _recovery() -> ml_collections.ConfigDict:
 
 
 _CHOICES = {
+    "task": ("contrastive", "localizer"),
     "model.dtype": ("float32", "bfloat16"),
     "model.global_tower.kind": ("vit", "convolutional"),
     "model.local_tower.kind": ("vit", "convolutional"),

@@ -14,26 +14,23 @@ from etils import epath
 from jax.sharding import Mesh
 from tqdm import tqdm
 
-from wristmir_jax.data.dataset import Dataset
 from wristmir_jax.data.pipeline import RECORD_INDEX, Batch
 from wristmir_jax.errors import UserError
 from wristmir_jax.learning import config as configs
 from wristmir_jax.learning import workdir as workdirs
 from wristmir_jax.learning.checkpoints import Checkpoints, has_checkpoint
 from wristmir_jax.learning.checksums import checksums
-from wristmir_jax.learning.dry_run import Shapes, describe
 from wristmir_jax.learning.goodput import CHECKPOINTS, INPUT, STEPS, VALIDATION, Goodput
-from wristmir_jax.learning.inputs import make_batches, make_tokenizer
 from wristmir_jax.learning.messages import tell
-from wristmir_jax.learning.pretraining import load_pretrained, with_pretrained
+from wristmir_jax.learning.pretraining import with_pretrained
 from wristmir_jax.learning.programs import Programs, jit_step
-from wristmir_jax.learning.record_order import keep_neighbours, record_order
 from wristmir_jax.learning.resume import Resumed, resume
 from wristmir_jax.learning.sharding import make_mesh, place_batch
-from wristmir_jax.learning.state import TrainState, plan_state
+from wristmir_jax.learning.state import TrainState
 from wristmir_jax.learning.step import Metrics, make_train_step
 from wristmir_jax.learning.stopping import StopRequest, stopped
-from wristmir_jax.learning.validation import Validation
+from wristmir_jax.learning.tasks import open_task
+from wristmir_jax.learning.validation import NoValidation, Validation
 from wristmir_jax.learning.watch import IN_CHECKPOINT, IN_INPUT, IN_STEP, Watch
 
 # Key of the step's metrics that is no metric.
@@ -54,37 +51,28 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
     goodput = Goodput()
     workdir = workdirs.at(workdir)
     configs.validate(config)
-    begun = (workdir / workdirs.CONFIG_FILE).exists()
-    if begun:
+    if (workdir / workdirs.CONFIG_FILE).exists():
         configs.check_resumable(workdirs.read_config(workdir), config)
-    dataset = Dataset(config.dataset)
+    task = open_task(config, workdir)
     mesh = make_mesh(config.mesh.fsdp)
     configs.check_batch_size(config, mesh.size)
-    # Precedence: the run's own, then a given one, then a new one.
-    tokenizer = workdirs.read_tokenizer(workdir) if begun else make_tokenizer(config, dataset)
-    order = record_order(config, dataset, workdir)
-    info = dataset.info
-    shapes = Shapes(info.image_size, info.crop_size, len(info.regions), tokenizer.vocab_size)
-    pretrained = {} if has_checkpoint(workdir) else load_pretrained(config, shapes)
+    pretrained = {} if has_checkpoint(workdir) else task.pretrained()
     if jax.process_index() == 0:
-        keep_neighbours(config, workdir)
-        workdirs.prepare(workdir, config, dataset.info, tokenizer)
-    graph, plan, init = plan_state(config, mesh, **dataclasses.asdict(shapes))
+        task.prepare_workdir()
+    graph, plan, init = task.plan(mesh)
     with (
         Checkpoints(workdir, config.keep_checkpoints) as checkpoints,
         Watch(workdir, **config.recovery) as watch,
         StopRequest() as stop_request,
     ):
-        resumed = resume(
-            checkpoints, plan, lambda first: make_batches(config, dataset, order, tokenizer, first)
-        )
+        resumed = resume(checkpoints, plan, task.batches)
         if resumed.step >= config.total_steps:
             tell(f"nothing to do: step {resumed.step} of {config.total_steps} is reached")
             return
         train_step = jit_step(
-            _hearing_stop_requests(make_train_step(graph, config, mesh)), plan, mesh
+            _hearing_stop_requests(make_train_step(graph, config, mesh, task.loss)), plan, mesh
         )
-        validation = Validation(config, workdir, dataset, tokenizer, graph, mesh, resumed.step)
+        validation = task.validation(graph, mesh, resumed.step)
         if validation.exhausted:
             tell(f"nothing to do: {validation.verdict()}")
             return
@@ -92,7 +80,7 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> None:
             config,
             workdir,
             mesh,
-            Programs(train_step, lambda executable: tell(describe(executable, config, shapes))),
+            Programs(train_step, lambda executable: tell(task.describe(executable))),
             checkpoints,
             validation,
             watch,
@@ -131,7 +119,7 @@ class _Run:
     mesh: Mesh
     train_step: Programs
     checkpoints: Checkpoints
-    validation: Validation
+    validation: Validation | NoValidation
     watch: Watch
     stop_request: StopRequest
     goodput: Goodput

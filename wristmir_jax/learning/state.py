@@ -118,11 +118,18 @@ def plan_state(
         The static graph of the model; the state as ShapeDtypeStructs with shardings; and a function
         that makes it directly in its shards, so that no device ever holds a whole copy.
     """
+    return plan_state_of(lambda seed: make_model(config, seed=seed, **shapes), config, mesh)
+
+
+def plan_state_of(
+    make: Callable[[int], nnx.Module], config: ml_collections.ConfigDict, mesh: Mesh
+) -> tuple[Any, TrainState, Callable[[], TrainState]]:
+    """As `plan_state`, of the model that `make` makes from a seed."""
     graph = None
 
     def init() -> TrainState:
         nonlocal graph
-        graph, params = parameters.split(make_model(config, seed=config.seed, **shapes))
+        graph, params = parameters.split(make(config.seed))
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             parameters=params,

@@ -23,6 +23,8 @@ from wristmir_jax.models.vision import ViT
 
 DeviceBatch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
+# Of (model, batch, key, config, mesh): the loss, and what is reported of it.
+LossFunction = Callable[..., tuple[jax.Array, Metrics]]
 
 
 def tower_inputs(batch: DeviceBatch) -> tuple[jax.Array, jax.Array]:
@@ -191,7 +193,10 @@ def _same_pixels(pixels_BxKxHxW: jax.Array, valid_BxK: jax.Array) -> PairLabels:
 
 
 def make_train_step(
-    graph: Any, config: ml_collections.ConfigDict, mesh: Mesh
+    graph: Any,
+    config: ml_collections.ConfigDict,
+    mesh: Mesh,
+    loss_function: LossFunction = batch_loss,
 ) -> Callable[[TrainState, DeviceBatch], tuple[TrainState, Metrics]]:
     """The function to compile: (state, batch) -> (state, metrics).
 
@@ -208,7 +213,7 @@ def make_train_step(
             params: parameters.Parameters,
         ) -> tuple[jax.Array, tuple[Metrics, parameters.Parameters]]:
             model = parameters.merge(graph, params)
-            loss, metrics = batch_loss(model, batch, key, config, mesh)
+            loss, metrics = loss_function(model, batch, key, config, mesh)
             return loss, (metrics, parameters.statistics(model))
 
         gradients, (metrics, statistics) = jax.grad(loss_of, has_aux=True)(state.parameters)

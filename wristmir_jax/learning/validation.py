@@ -29,6 +29,24 @@ RECALL = "macro_recall@5"
 _K = 5
 
 
+class NoValidation:
+    """Stands where nothing is measured at checkpoints; as `Validation`."""
+
+    active = exhausted = False
+    best_step: int | None = None
+
+    def __call__(
+        self, step: int, params: parameters.Parameters, progress: Callable[[], None]
+    ) -> None:
+        """Measures nothing."""
+
+    def verdict(self) -> str:
+        return ""
+
+    def close(self) -> None:
+        """Holds nothing open."""
+
+
 class Validation:
     """Recall on the validation split at every checkpoint, as long as it rises.
 

@@ -67,11 +67,12 @@ def prepare(
     workdir: epath.Path,
     config: ml_collections.ConfigDict,
     info: DatasetInfo,
-    tokenizer: CaptionTokenizer,
+    tokenizer: CaptionTokenizer | None = None,
 ) -> None:
-    """Write the run's config, tokenizer and data set description."""
+    """Write the run's config, data set description and, where it has one, its tokenizer."""
     workdir.mkdir(parents=True, exist_ok=True)
-    write_text(workdir / TOKENIZER_FILE, tokenizer.to_json())
+    if tokenizer is not None:
+        write_text(workdir / TOKENIZER_FILE, tokenizer.to_json())
     write_text(workdir / DATASET_FILE, info.model_dump_json(indent=2) + "\n")
     # Last: where it stands, the others do.
     write_text(workdir / CONFIG_FILE, configs.to_json(config))

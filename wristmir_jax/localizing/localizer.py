@@ -1,0 +1,349 @@
+"""Finds the bone regions on films: looks at the whole film, then closer where the wrist is."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+from flax import nnx
+from PIL import Image
+
+from wristmir_jax.images.crops import letterbox
+from wristmir_jax.learning.localizer_looks import close_fields
+from wristmir_jax.models import parameters
+from wristmir_jax.models.localizer import SIDES, VIEWS
+from wristmir_jax.models.localizer import Localizer as Network
+from wristmir_jax.models.localizer_file import LocalizerFile, read_localizer
+
+# Below this chance of being right a region counts as not found.
+MIN_CONFIDENCE = 0.5
+# Films that are looked at together; one shape, one compilation.
+_BATCH = 16
+# A region this likely, of the likeliest one, helps to say where to look closer.
+_HELPS = 0.3
+
+
+@dataclass(frozen=True)
+class Located:
+    """What was found on one film. R regions in the order of `anatomy.REGIONS`.
+
+    Attributes:
+        boxes: float32 (R, 4), x0 y0 x1 y1 in pixels of the film: the hull of the region's upright
+            box, turned as the wrist lies; NaN where the region was not found.
+        confidence: float32 (R,), calibrated chance that the region is there and that its box
+            overlaps the true one by an intersection over union of .5; also of what was refused.
+        axis_degrees: by which the upright forearm is turned, counter-clockwise as seen, in (-180,
+            180], 0 where the fingers point up; NaN where nothing was found.
+        view, laterality: names in `anatomy`, "unknown" where nothing was found.
+        view_confidence, laterality_confidence: in [0, 1].
+    """
+
+    boxes: np.ndarray
+    confidence: np.ndarray
+    axis_degrees: float
+    view: str
+    view_confidence: float
+    laterality: str
+    laterality_confidence: float
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A square look at a film.
+
+    Attributes:
+        x, y: its middle, in pixels of the film.
+        side: in pixels of the film.
+        axis: radians by which it is turned, counter-clockwise as seen.
+        mirrored: whether it is seen in a mirror.
+    """
+
+    x: float
+    y: float
+    side: float
+    axis: float = 0.0
+    mirrored: bool = False
+
+    def to_film(self, points: np.ndarray, size: int) -> np.ndarray:
+        """From (..., 2) pixels of a look of `size` pixels a side to pixels of the film."""
+        offset = (points - size / 2) * (self.side / size)
+        if self.mirrored:
+            offset = offset * np.array([-1.0, 1.0])
+        return np.array([self.x, self.y]) + _turned(offset, self.axis)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one look says of a film, in its pixels.
+
+    Attributes:
+        center_Rx2, side_Rx2: of the boxes, the sides in the upright frame.
+        present_R: logits. place_R: share of the likeliest cell.
+        axis: radians. axis_length: of the vector that says it, near 1 where it is sure.
+        view_V, side_L: logits.
+    """
+
+    center_Rx2: np.ndarray
+    side_Rx2: np.ndarray
+    present_R: np.ndarray
+    place_R: np.ndarray
+    axis: float
+    axis_length: float
+    view_V: np.ndarray
+    side_L: np.ndarray
+
+
+def _turned(offset: np.ndarray, angle: float) -> np.ndarray:
+    cos, sin = np.cos(angle), np.sin(angle)
+    x, y = offset[..., 0], offset[..., 1]
+    return np.stack([x * cos + y * sin, y * cos - x * sin], axis=-1)
+
+
+def look_at(pixels: np.ndarray, frame: Frame, size: int) -> np.ndarray:
+    """The square of `frame`, uint8 (size, size), black outside the film.
+
+    Args:
+        pixels: uint8 (H, W).
+        frame: where to look.
+        size: pixels a side.
+    """
+    step = frame.side / size
+    reduced = max(1, int(step / 1.2))
+    image = Image.fromarray(pixels)
+    if reduced > 1:
+        image = image.reduce(reduced)
+    sign = -1.0 if frame.mirrored else 1.0
+    across = _turned(np.array([sign * step, 0.0]), frame.axis)
+    down = _turned(np.array([0.0, step]), frame.axis)
+    corner = np.array([frame.x, frame.y]) - size / 2 * (across + down)
+    # Pillow counts both from the middle of pixels by itself.
+    rows = np.stack([across, down, corner], axis=1) / reduced
+    return np.asarray(
+        image.transform(
+            (size, size),
+            Image.Transform.AFFINE,
+            tuple(rows.ravel()),
+            resample=Image.Resampling.BILINEAR,
+        )
+    )
+
+
+class Localizer:
+    """The network with its calibration, ready to be asked.
+
+    Args:
+        file: of `models.localizer_file`.
+
+    Attributes:
+        regions: R names.
+        fingerprint: 16 hex digits that tell it from others.
+    """
+
+    def __init__(self, file: LocalizerFile):
+        self.regions = file.regions
+        self._size = file.spec.size
+        self._fields_R = close_fields(file.regions)
+        self._calibration = file.calibration
+        graph, shapes = nnx.split(
+            nnx.eval_shape(lambda: Network(file.spec, rngs=nnx.Rngs(0))), nnx.Param
+        )
+        del shapes
+        self._params = jax.device_put(dict(file.parameters))
+        self._forward = jax.jit(
+            lambda params, image: _outputs(parameters.merge(graph, params)(image / 255))
+        )
+        digest = hashlib.blake2b(digest_size=8)
+        for name, value in sorted(file.parameters.items()):
+            digest.update(name.encode())
+            digest.update(value.tobytes())
+        digest.update(
+            repr(None if self._calibration is None else self._calibration.tolist()).encode()
+        )
+        self.fingerprint = digest.hexdigest()
+
+    @classmethod
+    def load(cls, path: epath.PathLike | None = None) -> "Localizer":
+        """From a file; None takes the package's own.
+
+        Raises:
+            UserError: as of `models.localizer_file.read_localizer`.
+        """
+        return cls(read_localizer(path))
+
+    def locate(self, films: Sequence[np.ndarray]) -> list[Located]:
+        """Find the regions on films.
+
+        Args:
+            films: each (H, W), bone bright: float32 in [0, 1] as `images.reading.window` gives
+                them, or the same as uint8. Sides above 700 pixels gain nothing.
+        """
+        return [self._located(*looks) for looks in self.look(films)]
+
+    def look(self, films: Sequence[np.ndarray]) -> list[tuple[Finding, Finding, Finding]]:
+        """What each look at each film says: the whole film, then close, then close in a mirror."""
+        pixels = [_bytes_of(film) for film in films]
+        size = self._size
+        whole = [
+            Frame(film.shape[1] / 2, film.shape[0] / 2, float(max(film.shape))) for film in pixels
+        ]
+        squares = [letterbox(film.astype(np.float32) / 255, size) for film in pixels]
+        first = self._findings(squares, whole)
+        frames = [self._closer(finding) for finding in first]
+        second = self._findings(
+            [look_at(film, frame, size) for film, frame in zip(pixels, frames, strict=True)], frames
+        )
+        frames = [self._closer(finding) for finding in second]
+        mirrored = [Frame(f.x, f.y, f.side, f.axis, True) for f in frames]
+        both = self._findings(
+            [
+                look_at(film, frame, size)
+                for film, frame in zip(pixels * 2, frames + mirrored, strict=True)
+            ],
+            frames + mirrored,
+        )
+        count = len(pixels)
+        return list(zip(first, both[:count], both[count:], strict=True))
+
+    def confidence(self, looks: tuple[Finding, Finding, Finding]) -> np.ndarray:
+        """(R,) calibrated chance that each region is there and its box right."""
+        evidence_RxE = evidence(*looks)
+        if self._calibration is None:
+            return _sigmoid(evidence_RxE[:, 0])
+        weights = self._calibration
+        return _sigmoid(weights[:, 0] + (weights[:, 1:] * evidence_RxE).sum(axis=1))
+
+    def boxes(self, looks: tuple[Finding, Finding, Finding]) -> tuple[np.ndarray, float]:
+        """Hulls (R, 4) of all regions, found or not, and the axis in radians."""
+        _, plain, mirrored = looks
+        axis = plain.axis + 0.5 * _wrapped(mirrored.axis - plain.axis)
+        center_Rx2 = 0.5 * (plain.center_Rx2 + mirrored.center_Rx2)
+        side_Rx2 = np.sqrt(plain.side_Rx2 * mirrored.side_Rx2)
+        return hulls(center_Rx2, side_Rx2, axis), axis
+
+    def _located(self, *looks: Finding) -> Located:
+        triple = (looks[0], looks[1], looks[2])
+        confidence_R = self.confidence(triple).astype(np.float32)
+        boxes_Rx4, axis = self.boxes(triple)
+        found_R = confidence_R >= MIN_CONFIDENCE
+        view_V = _softmax(looks[1].view_V + looks[2].view_V)
+        # In the mirror a left wrist looks like a right one.
+        side_L = _softmax(looks[1].side_L + looks[2].side_L[::-1])
+        some = bool(found_R.any())
+        return Located(
+            boxes=np.where(found_R[:, None], boxes_Rx4, np.nan).astype(np.float32),
+            confidence=confidence_R,
+            axis_degrees=float(np.rad2deg(_wrapped(axis))) if some else float("nan"),
+            view=VIEWS[int(view_V.argmax())] if some else "unknown",
+            view_confidence=float(view_V.max()),
+            laterality=SIDES[int(side_L.argmax())] if some else "unknown",
+            laterality_confidence=float(side_L.max()),
+        )
+
+    def _closer(self, finding: Finding) -> Frame:
+        """Where to look closer, as the training does (`learning.localizer_looks`)."""
+        chance_R = _sigmoid(finding.present_R)
+        weight_R = chance_R * (chance_R >= _HELPS * chance_R.max())
+        weight_R = weight_R / weight_R.sum()
+        x, y = weight_R @ finding.center_Rx2
+        side = float(weight_R @ (self._fields_R * finding.side_Rx2.max(axis=1)))
+        return Frame(float(x), float(y), max(side, 8.0), finding.axis)
+
+    def _findings(self, squares: Sequence[np.ndarray], frames: Sequence[Frame]) -> list[Finding]:
+        found: list[Finding] = []
+        for start in range(0, len(squares), _BATCH):
+            part = list(squares[start : start + _BATCH])
+            filled = np.stack(part + [part[-1]] * (_BATCH - len(part)))
+            outputs = jax.device_get(self._forward(self._params, filled))
+            for row in range(len(part)):
+                said = {name: values[row] for name, values in outputs.items()}
+                found.append(_in_film(said, frames[start + row], self._size))
+        return found
+
+
+def _outputs(sight: Any) -> dict[str, jax.Array]:
+    logits = sight.place_BxRxKxK.reshape(*sight.present_BxR.shape, -1)
+    return {
+        "center": sight.center_BxRx2,
+        "log_side": sight.log_side_BxRx2,
+        "present": sight.present_BxR,
+        "place": jax.nn.softmax(logits, axis=-1).max(axis=-1),
+        "axis": sight.axis_Bx2,
+        "view": sight.view_BxV,
+        "side": sight.side_BxL,
+    }
+
+
+def _in_film(said: dict[str, np.ndarray], frame: Frame, size: int) -> Finding:
+    turn = float(np.arctan2(said["axis"][1], said["axis"][0]))
+    return Finding(
+        center_Rx2=frame.to_film(said["center"].astype(np.float64), size),
+        side_Rx2=np.exp(said["log_side"].astype(np.float64)) * frame.side / size,
+        present_R=said["present"].astype(np.float64),
+        place_R=said["place"].astype(np.float64),
+        axis=frame.axis + (-turn if frame.mirrored else turn),
+        axis_length=float(np.hypot(*said["axis"])),
+        view_V=said["view"].astype(np.float64),
+        side_L=said["side"].astype(np.float64),
+    )
+
+
+def evidence(first: Finding, plain: Finding, mirrored: Finding) -> np.ndarray:
+    """(R, NUM_EVIDENCE) what speaks for each region: logit of its presence, mean of the close looks
+    and of the whole film; logarithm of how narrow its place is; how well the close looks agree with
+    each other, and with the look at the whole film, as the logit of the overlap of their boxes."""
+    boxes = [hulls(look.center_Rx2, look.side_Rx2, 0.0) for look in (first, plain, mirrored)]
+    place_R = 0.5 * (plain.place_R + mirrored.place_R)
+    return np.stack(
+        [
+            np.clip(0.5 * (plain.present_R + mirrored.present_R), -8, 8),
+            np.clip(first.present_R, -8, 8),
+            np.log(np.maximum(place_R, 1e-4)),
+            _logit(overlap(boxes[1], boxes[2])),
+            _logit(overlap(boxes[0], boxes[1])),
+        ],
+        axis=1,
+    )
+
+
+def hulls(center_Rx2: np.ndarray, side_Rx2: np.ndarray, axis: float) -> np.ndarray:
+    """(R, 4) x0 y0 x1 y1 of upright boxes turned by `axis` radians."""
+    c, s = abs(np.cos(axis)), abs(np.sin(axis))
+    half_Rx2 = 0.5 * side_Rx2 @ np.array([[c, s], [s, c]])
+    return np.concatenate([center_Rx2 - half_Rx2, center_Rx2 + half_Rx2], axis=1)
+
+
+def overlap(a_Nx4: np.ndarray, b_Nx4: np.ndarray) -> np.ndarray:
+    """(N,) intersection over union of boxes x0 y0 x1 y1; NaN where one is."""
+    low = np.maximum(a_Nx4[:, :2], b_Nx4[:, :2])
+    high = np.minimum(a_Nx4[:, 2:], b_Nx4[:, 2:])
+    common = np.prod(np.maximum(high - low, 0.0), axis=1)
+    areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (a_Nx4, b_Nx4)]
+    return common / np.maximum(areas[0] + areas[1] - common, 1e-9)
+
+
+def _bytes_of(film: np.ndarray) -> np.ndarray:
+    if film.dtype == np.uint8:
+        return film
+    return np.round(np.clip(film, 0.0, 1.0) * 255).astype(np.uint8)
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-np.clip(x, -30, 30)))
+
+
+def _logit(share: np.ndarray) -> np.ndarray:
+    share = np.clip(share, 0.02, 0.98)
+    return np.log(share / (1 - share))
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits - logits.max())
+    return powers / powers.sum()
+
+
+def _wrapped(angle: float) -> float:
+    """Into (-pi, pi]."""
+    return float(np.pi - (np.pi - angle) % (2 * np.pi))
