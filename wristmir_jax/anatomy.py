@@ -23,16 +23,16 @@ class Region:
     Attributes:
         name: the identifier in files, flags and column names.
         label: the words for it in captions and on screen.
-        crop_mm: side of the square that a crop shows where the pixel spacing is known.
         scored_views: views in which the region is cropped and scored by default.
+        crop_mm: side in mm of the square that a crop shows where the film's pixel spacing is known.
         ossified_from_years: below this age the region is cartilage, hence absent: no box, no crop,
             no score; 0 where it is bone from birth.
     """
 
     name: str
     label: str
-    crop_mm: float
     scored_views: tuple[str, ...]
+    crop_mm: float
     ossified_from_years: float = 0.0
 
     @property
@@ -46,11 +46,11 @@ class Region:
 
 
 REGIONS = (
-    Region("distal_radius", "distal radius", 56.0, ("unknown", "pa", "lateral", "oblique")),
-    Region("distal_ulna", "distal ulna", 50.0, ("unknown", "pa", "lateral", "oblique")),
+    Region("distal_radius", "distal radius", ("unknown", "pa", "lateral", "oblique"), 56.0),
+    Region("distal_ulna", "distal ulna", ("unknown", "pa", "lateral", "oblique"), 50.0),
     # Projected behind the carpus on a lateral film, hence not scored there.
     # The distal ulna's epiphysis ossifies at about 5 to 7 years.
-    Region("ulnar_styloid", "ulnar styloid", 24.0, ("unknown", "pa", "oblique"), 6.0),
+    Region("ulnar_styloid", "ulnar styloid", ("unknown", "pa", "oblique"), 24.0, 6.0),
 )
 REGION_NAMES = tuple(region.name for region in REGIONS)
 _BY_NAME = {region.name: region for region in REGIONS}

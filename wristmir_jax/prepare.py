@@ -22,7 +22,13 @@ _FINDINGS = flags.DEFINE_string(
     "findings", None, "JSONL that `mine` wrote, joined by exam and side (--source=folder)."
 )
 _BOXES = flags.DEFINE_string(
-    "boxes", None, "JSONL that `localize` wrote, joined by image; without it, a geometric prior."
+    "boxes", None, "JSONL that `localize` wrote, joined by image; other films: see --localizer."
+)
+_LOCALIZER = flags.DEFINE_string(
+    "localizer",
+    "package",
+    "What places the regions of films that come without boxes: package (the localiser of this "
+    "package), prior (geometry alone), none (such films have no crops), or the path of another.",
 )
 _NUM_EXAMS = flags.DEFINE_integer("num_exams", 100, "Exams to render (--source=phantom).")
 _SEED = flags.DEFINE_integer("seed", 0, "Of phantoms and of caption wordings.")
@@ -66,6 +72,7 @@ def main() -> None:
         split_rule=SplitRule(_VALIDATION.value, _TEST.value, _SPLIT_SEED.value),
         seed=_SEED.value,
         num_workers=_NUM_WORKERS.value or available_cores(),
+        localizer=_LOCALIZER.value,
         overwrite=_OVERWRITE.value,
     )
     print("\n".join(account.lines()))

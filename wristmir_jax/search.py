@@ -46,6 +46,15 @@ _LATERALITY = flags.DEFINE_enum(
 _AGE_YEARS = flags.DEFINE_float(
     "age_years", None, "Age at the --query film: the ulnar styloid of the young is no bone yet."
 )
+_PIXEL_SPACING = flags.DEFINE_float(
+    "pixel_spacing_mm", None, "Millimetres a pixel of the --query film: crops are of a size in mm."
+)
+_LOCALIZER = flags.DEFINE_string(
+    "localizer",
+    None,
+    "What places the regions of the --query film: package, prior, none or a path, see `prepare`; "
+    "by default what the index was prepared with.",
+)
 _QUERY_PATIENT = flags.DEFINE_string(
     "query_patient", None, "Whose film asks, where the index does not know."
 )
@@ -72,7 +81,7 @@ def main() -> None:
     from wristmir_jax.retrieval.questions import FilmFacts
     from wristmir_jax.retrieval.searching import search
 
-    told = (_VIEW.value, _LATERALITY.value, _AGE_YEARS.value)
+    told = (_VIEW.value, _LATERALITY.value, _AGE_YEARS.value, _PIXEL_SPACING.value)
     answer = search(
         _INDEX.value,
         _WORKDIR.value,
@@ -83,7 +92,8 @@ def main() -> None:
         top_k=_TOP_K.value,
         num_candidates=_NUM_CANDIDATES.value,
         region_weight=_REGION_WEIGHT.value,
-        facts=None if told == (None, None, None) else FilmFacts(*told),
+        facts=None if told == (None,) * 4 else FilmFacts(*told),
+        localizer=_LOCALIZER.value,
         query_patient=_QUERY_PATIENT.value,
         include_own_patient=_INCLUDE_OWN.value,
         filters=Filters(

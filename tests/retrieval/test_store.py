@@ -152,6 +152,6 @@ def test_damage_is_named(tmp_path):
     assert "captions.parquet" in damaged(lambda where: (where / "captions.parquet").unlink())
     assert "part-*" in damaged(lambda where: (where / "part-00000.parquet").unlink())
     assert "Parquet" in damaged(lambda where: (where / "part-00000.parquet").write_text("text"))
-    assert "store_version" in damaged(set_metadata(store_version=2))
+    assert "store_version" in damaged(set_metadata(store_version=1))
     assert "embedding_dim" in damaged(set_metadata(embedding_dim="many"))
     assert "global_embedding" in damaged(set_metadata(embedding_dim=8))

@@ -8,14 +8,22 @@ import numpy as np
 from etils import epath
 
 from wristmir_jax import anatomy
+from wristmir_jax.data.localized import LocalizedSource, bad_film, read_film
 from wristmir_jax.data.record import DatasetInfo, Record
 from wristmir_jax.data.schema import Encoder, Schema
 from wristmir_jax.data.sources.base import ExamImage, Rejection, Source
 from wristmir_jax.data.splits import SplitRule
-from wristmir_jax.data.writer import MAX_SHARD_BYTES, Account, dataset_writer, index_row
+from wristmir_jax.data.writer import (
+    MAX_SHARD_BYTES,
+    Account,
+    dataset_writer,
+    index_row,
+    region_outcomes,
+)
 from wristmir_jax.errors import UserError
+from wristmir_jax.images.localizing import PACKAGE, FilmLocalizer
 from wristmir_jax.images.prepare import tower_inputs
-from wristmir_jax.images.reading import BadImage, radiograph_of, read_radiograph
+from wristmir_jax.images.reading import BadImage
 from wristmir_jax.progress import with_progress
 from wristmir_jax.workers import ordered_map
 
@@ -32,6 +40,7 @@ def prepare(
     num_workers: int = 0,
     overwrite: bool = False,
     max_shard_bytes: int = MAX_SHARD_BYTES,
+    localizer: str | FilmLocalizer = PACKAGE,
     progress: bool = True,
 ) -> Account:
     """Read every row of a source and write `output`, a data set that `Dataset` and TFDS open.
@@ -51,6 +60,9 @@ def prepare(
             needs an `if __name__ == "__main__":` guard.
         overwrite: whether to replace a data set that is there.
         max_shard_bytes: a file of records is closed once it holds this much.
+        localizer: what places the regions of films that come without boxes: "package", the one of
+            this package; "prior", by geometry alone; "none", nothing, such films have no crops; a
+            path, or a localiser of one's own.
         progress: whether to show progress on stderr.
 
     Raises:
@@ -65,6 +77,7 @@ def prepare(
         if value < least:
             raise UserError(f"--{name}={value}: give at least {least}")
     split_rule = split_rule or SplitRule()
+    localized = LocalizedSource(source, localizer)
     info = DatasetInfo(
         source=source.info.name,
         title=source.info.title,
@@ -73,6 +86,7 @@ def prepare(
         image_size=image_size,
         crop_size=crop_size,
         num_phrasings=num_phrasings,
+        localizer=localized.localizer,
         num_records={},
         num_exams={},
         num_patients={},
@@ -80,7 +94,7 @@ def prepare(
     )
     make = _MakeRecord(info, seed)
     with dataset_writer(output, info, overwrite, max_shard_bytes) as writer:
-        results = ordered_map(make, source.rows(num_workers, progress), num_workers)
+        results = ordered_map(make, localized.rows(num_workers, progress), num_workers)
         for result in with_progress(
             results, "prepare", source.info.num_rows, progress, lambda result: result.count
         ):
@@ -88,7 +102,8 @@ def prepare(
                 writer.reject(result)
             else:
                 split = split_rule.split(result.row["patient_id"])
-                writer.write(split, result.data, result.row, result.source_hash)
+                writer.write(split, result.data, result.row, result.source_hash, result.outcomes)
+        writer.made_with(localized.localizer)
         writer.account.notes = list(source.info.notes)
     return writer.account
 
@@ -98,6 +113,7 @@ class _Encoded:
     data: bytes
     row: dict[str, Any]
     source_hash: str
+    outcomes: list[str]
     count: int = 1
 
 
@@ -118,19 +134,21 @@ class _MakeRecord:
         try:
             record = self._record(item)
         except BadImage as error:
-            return Rejection(error.reason, image=item.image_id, detail=error.detail)
+            return bad_film(item, error)
         except ValueError as error:
             return Rejection("box cannot be cut out", image=item.image_id, detail=str(error))
         if self._encoder is None:
             self._encoder = Encoder(Schema.of(self._info))
-        return _Encoded(self._encoder.encode(record), index_row(record), record.source_hash)
+        return _Encoded(
+            self._encoder.encode(record),
+            index_row(record),
+            record.source_hash,
+            region_outcomes(record, self._info.regions),
+        )
 
     def _record(self, item: ExamImage) -> Record:
         info = self._info
-        if isinstance(item.film, np.ndarray):
-            radiograph = radiograph_of(item.film, item.pixel_spacing_mm)
-        else:
-            radiograph = read_radiograph(item.film)
+        radiograph = read_film(item)
         inputs = tower_inputs(
             radiograph,
             item.view,
@@ -140,12 +158,12 @@ class _MakeRecord:
             info.image_size,
             info.crop_size,
             item.age_years,
+            item.axis_degrees,
         )
         # The image's own generator: wordings do not depend on which rows stand before it.
         digest = hashlib.blake2b(item.image_id.encode(), digest_size=8).digest()
         rng = np.random.default_rng((self._seed, int.from_bytes(digest, "big")))
         labels = item.labels.render(info.regions, item.age_years, info.num_phrasings, rng)
-        spacing = item.pixel_spacing_mm
         return Record(
             image_id=item.image_id,
             exam_id=item.exam_id,
@@ -164,8 +182,9 @@ class _MakeRecord:
             crops=inputs.crops,
             crop_present=inputs.crop_present,
             boxes=inputs.boxes,
+            axis_degrees=item.axis_degrees,
             original_size=np.array(radiograph.original_size, np.int32),
-            pixel_spacing_mm=radiograph.spacing if np.isnan(spacing) else spacing,
+            pixel_spacing_mm=radiograph.spacing,
             region_status=labels.region_status,
             caption=labels.caption,
             caption_phrasings=labels.caption_phrasings,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 SPLITS = ("train", "validation", "test")
 INFO_FILE = "wristmir.json"
 
@@ -37,6 +37,8 @@ class Record:
         crops: uint8 (R, C, C); zeros where absent.
         crop_present: uint8 (R,), 1 where the region has a crop.
         boxes: float32 (R, 4), x0 y0 x1 y1 in pixels of the original film; NaN where absent.
+        axis_degrees: how far the upright forearm is turned on the film, counter-clockwise as seen;
+            crops are turned back by it, the film is not. NaN where unknown.
         original_size: int32 (2,), height and width of the original film in pixels.
         pixel_spacing_mm: NaN where unknown.
         region_status: uint8 (R,), codes into reports.findings.STATUSES, the exam's.
@@ -66,6 +68,7 @@ class Record:
     crops: np.ndarray
     crop_present: np.ndarray
     boxes: np.ndarray
+    axis_degrees: float
     original_size: np.ndarray
     pixel_spacing_mm: float
     region_status: np.ndarray
@@ -88,6 +91,9 @@ class DatasetInfo(BaseModel):
         regions: names of the R regions, in the order of the arrays.
         image_size, crop_size: S and C in pixels.
         num_phrasings: P.
+        localizer: what placed the regions of films that came without boxes: "prior", "none", or the
+            name of a localiser ("package", or a path), followed by ":" and its fingerprint where it
+            was used.
         num_records: records of each split.
         num_exams, num_patients: of each split.
         rejected: how many input rows were set aside, by reason.
@@ -103,6 +109,7 @@ class DatasetInfo(BaseModel):
     image_size: int
     crop_size: int
     num_phrasings: int
+    localizer: str = "prior"
     num_records: dict[str, int]
     num_exams: dict[str, int]
     num_patients: dict[str, int]

@@ -20,7 +20,7 @@ _EXAMPLE: Any = getattr(tf_example_pb2, "Example")  # noqa: B009
 
 _TEXT = ("image_id", "exam_id", "patient_id", "caption", "findings_json", "source_hash")
 _TEXTS = ("caption_phrasings", "region_captions", "region_caption_phrasings")
-_FLOAT = ("age_years", "pixel_spacing_mm")
+_FLOAT = ("age_years", "axis_degrees", "pixel_spacing_mm")
 _INTEGER = (
     "view",
     "laterality",

@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ import tensorflow_datasets as tfds
 from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue]
 from etils import epath
 
-from wristmir_jax import buckets
+from wristmir_jax import anatomy, buckets
 from wristmir_jax.data.dataset import index_file
 from wristmir_jax.data.record import INFO_FILE, SPLITS, DatasetInfo, Record
 from wristmir_jax.data.schema import Schema
@@ -31,6 +31,11 @@ DATASET_NAME = "wristmir"
 REJECTED_FILE = "rejected.jsonl"
 MAX_SHARD_BYTES = 256 * 2**20
 _INDEX_ROWS_A_GROUP = 4096
+
+CROPPED, NOT_FOUND = "cropped", "not found"
+NOT_SCORED, NOT_OSSIFIED = "not scored in this view", "not ossified at this age"
+# In the order in which they are told.
+OUTCOMES = (CROPPED, NOT_FOUND, NOT_SCORED, NOT_OSSIFIED)
 
 INDEX_SCHEMA = pa.schema(
     [
@@ -48,6 +53,7 @@ INDEX_SCHEMA = pa.schema(
         ("region_status", pa.list_(pa.uint8())),
         ("region_caption_group", pa.list_(pa.int64())),
         ("crop_present", pa.list_(pa.uint8())),
+        ("axis_degrees", pa.float32()),
     ]
 )
 
@@ -60,7 +66,25 @@ def index_row(record: Record) -> dict[str, Any]:
         "region_status": record.region_status.tolist(),
         "region_caption_group": [_group(caption) for caption in record.region_captions],
         "crop_present": record.crop_present.tolist(),
+        "axis_degrees": record.axis_degrees,
     }
+
+
+def region_outcomes(record: Record, regions: tuple[str, ...]) -> list[str]:
+    """What became of each of the record's R regions, of `OUTCOMES`."""
+    view = anatomy.VIEWS[record.view]
+    outcomes = []
+    for name, present in zip(regions, record.crop_present, strict=True):
+        region = anatomy.region(name)
+        if present:
+            outcomes.append(CROPPED)
+        elif view not in region.scored_views:
+            outcomes.append(NOT_SCORED)
+        elif region.absent(record.age_years):
+            outcomes.append(NOT_OSSIFIED)
+        else:
+            outcomes.append(NOT_FOUND)
+    return outcomes
 
 
 def _group(caption: str) -> int:
@@ -75,6 +99,8 @@ class Account:
         read: input rows.
         rejected: rows set aside, by reason.
         records, exams, patients: written, by split.
+        regions: what became of the regions of the films that were written: how many, by region and
+            outcome ("cropped", "not found", ...).
         notes: further lines for the person, from the source.
     """
 
@@ -83,6 +109,7 @@ class Account:
     records: dict[str, int] = field(default_factory=dict)
     exams: dict[str, int] = field(default_factory=dict)
     patients: dict[str, int] = field(default_factory=dict)
+    regions: dict[str, Counter[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -97,6 +124,9 @@ class Account:
                 f"{split}: {self.records.get(split, 0)} radiographs of {self.exams.get(split, 0)} "
                 f"exams of {self.patients.get(split, 0)} patients"
             )
+        for region, outcomes in self.regions.items():
+            counts = [f"{outcomes[outcome]} {outcome}" for outcome in OUTCOMES if outcomes[outcome]]
+            lines.append(f"{region}: {', '.join(counts)}")
         lines += [f"set aside: {count}  {reason}" for reason, count in self.rejected.most_common()]
         rejected = self.rejected.total()
         lines.append(f"read {self.read}  written {self.written}  rejected {rejected}")
@@ -118,10 +148,21 @@ class DatasetWriter:
         self._image_ids: set[int] = set()
         self._patient_of_film: dict[int, int] = {}
         self._rejected = (directory / REJECTED_FILE).open("w")
-        self.account = Account()
+        self.account = Account(regions={region: Counter() for region in info.regions})
 
-    def write(self, split: str, data: bytes, row: dict[str, Any], source_hash: str) -> None:
-        """Add an encoded record and its `index_row` to a split, unless it is a duplicate."""
+    def write(
+        self,
+        split: str,
+        data: bytes,
+        row: dict[str, Any],
+        source_hash: str,
+        outcomes: Sequence[str],
+    ) -> None:
+        """Add an encoded record and its `index_row` to a split, unless it is a duplicate.
+
+        Args:
+            outcomes: of its R regions, for the account (`region_outcomes`).
+        """
         image, patient = _digest(row["image_id"]), _digest(row["patient_id"])
         if image in self._image_ids:
             self.reject(Rejection("image_id is not unique", image=row["image_id"]))
@@ -133,6 +174,8 @@ class DatasetWriter:
                 return
         self._image_ids.add(image)
         self.account.read += 1
+        for counts, outcome in zip(self.account.regions.values(), outcomes, strict=True):
+            counts[outcome] += 1
         if split not in self._splits:
             self._splits[split] = _SplitWriter(self._directory, split, self._max_shard_bytes)
         self._splits[split].write(data, row)
@@ -142,6 +185,10 @@ class DatasetWriter:
         self.account.read += rejection.count
         self.account.rejected[rejection.reason] += rejection.count
         self._rejected.write(rejection.to_json() + "\n")
+
+    def made_with(self, localizer: str) -> None:
+        """Say what placed the regions, where that is known only when every row was read."""
+        self._info = self._info.model_copy(update={"localizer": localizer})
 
     def finish(self) -> None:
         """Close the files, name the shards, and write the metadata.

@@ -36,8 +36,12 @@ def tower_inputs(
     image_size: int,
     crop_size: int,
     age_years: float = float("nan"),
+    axis_degrees: float = float("nan"),
 ) -> TowerInputs:
-    """Letterbox the film and cut its R regions.
+    """Letterbox the film as it lies and cut its R regions, turned so that the forearm is upright.
+
+    A crop shows a square of `anatomy.Region.crop_mm` where the film's pixel spacing is known, the
+    box's own square and a margin where it is not (`crops.crop`).
 
     A region is absent where it is not scored in this view (`anatomy.Region.scored_views`) or has no
     box; the prior gives none where the bone is not ossified yet at this age. Labels play no part in
@@ -45,6 +49,8 @@ def tower_inputs(
 
     Args:
         boxes: float32 (R, 4) in pixels of the film, NaN = absent; None takes the geometric prior.
+        axis_degrees: how far the upright forearm is turned on the film, counter-clockwise as seen;
+            NaN where unknown.
 
     Raises:
         ValueError: `boxes` has another shape, or a box is empty or outside the film.
@@ -58,9 +64,11 @@ def tower_inputs(
     crops = np.zeros((len(regions), crop_size, crop_size), np.uint8)
     present = np.zeros(len(regions), np.uint8)
     for index, name in enumerate(regions):
-        if np.isnan(boxes[index]).any() or view not in anatomy.region(name).scored_views:
+        region = anatomy.region(name)
+        if np.isnan(boxes[index]).any() or view not in region.scored_views:
             boxes[index] = np.nan
             continue
-        crops[index] = crop(pixels, boxes[index], crop_size)
+        side = None if np.isnan(radiograph.spacing) else region.crop_mm / radiograph.spacing
+        crops[index] = crop(pixels, boxes[index], crop_size, axis_degrees, side)
         present[index] = 1
     return TowerInputs(letterbox(pixels, image_size), crops, present, boxes)

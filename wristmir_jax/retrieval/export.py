@@ -85,6 +85,7 @@ def export_embeddings(
         synthetic=info.synthetic,
         image_size=info.image_size,
         crop_size=info.crop_size,
+        localizer=info.localizer,
     )
     total = sum(info.num_records[name] for name in splits)
     with (
@@ -139,6 +140,7 @@ def _add(
         "fracture": [_FRACTURE[int(record["fracture"])] for record in records],
         "findings": [record["findings_json"] for record in records],
         "age_years": [_or_none(float(record["age_years"])) for record in records],
+        "pixel_spacing_mm": [_or_none(float(record["pixel_spacing_mm"])) for record in records],
         "caption_group": [_group(record["caption"]) for record in records],
     }
     for flag in _FLAGS:

@@ -10,6 +10,18 @@ from etils import epath
 
 from wristmir_jax import anatomy
 from wristmir_jax.errors import UserError
+from wristmir_jax.images.localizing import (
+    NO_BOXES,
+    NONE,
+    PRIOR,
+    FilmBoxes,
+    FilmLocalizer,
+    SmallFilm,
+    locate,
+    open_localizer,
+    read_record,
+    without_cartilage,
+)
 from wristmir_jax.images.prepare import tower_inputs
 from wristmir_jax.images.reading import Radiograph
 from wristmir_jax.retrieval.export import ImageTextEmbedder
@@ -17,6 +29,10 @@ from wristmir_jax.retrieval.queries import Queries
 from wristmir_jax.retrieval.store import GLOBAL_LEVEL
 from wristmir_jax.retrieval.two_stage import Index
 
+_OTHER_LOCALIZER = (
+    "another localiser places the query's regions than placed those of the index: "
+    "scores of regions are less certain"
+)
 _WRISTS = tuple(side for side in anatomy.SIDES if side != "unknown")
 
 
@@ -66,17 +82,26 @@ class FilmFacts:
     Attributes:
         view, laterality: names from `anatomy`.
         age_years: decides whether the ulnar styloid can be on the film.
+        pixel_spacing_mm: decides how large a square the crops show; where it is not told and the
+            index does not hold the film, the film's own, if its file says it.
+
+    Raises:
+        UserError: an unknown name, or a spacing that is not above 0.
     """
 
     view: str | None = None
     laterality: str | None = None
     age_years: float | None = None
+    pixel_spacing_mm: float | None = None
 
     def __post_init__(self) -> None:
         if self.view is not None:
             anatomy.code(anatomy.VIEWS, self.view, "view")
         if self.laterality is not None:
             anatomy.code(anatomy.SIDES, self.laterality, "laterality")
+        spacing = self.pixel_spacing_mm
+        if spacing is not None and not 0 < spacing < math.inf:
+            raise UserError(f"pixel_spacing_mm={spacing}: give millimetres a pixel, above 0")
 
     def completed(self, row: dict[str, Any]) -> "FilmFacts":
         """With what is not told as in the film's row of the index."""
@@ -84,6 +109,7 @@ class FilmFacts:
             self.view or row["view"],
             self.laterality or row["laterality"],
             row["age_years"] if self.age_years is None else self.age_years,
+            row["pixel_spacing_mm"] if self.pixel_spacing_mm is None else self.pixel_spacing_mm,
         )
 
 
@@ -93,6 +119,7 @@ def ask_with_film(
     film: Radiograph,
     name: str = "",
     facts: FilmFacts | None = None,
+    localizer: str | FilmLocalizer | None = None,
 ) -> Question:
     """A radiograph, cropped and mirrored as `prepare` and `embed` do with films without boxes.
 
@@ -103,17 +130,22 @@ def ask_with_film(
         embedder: of the model that made the index.
         film: as `images.reading.read_radiograph` gives it.
         name: of its file; "" for none.
+        localizer: what places the regions: "package", "prior", "none", a path or a localiser of
+            one's own; None takes what the data set of the index was prepared with. One that differs
+            from it is told in a note.
 
     Raises:
-        UserError: the index was made by another model.
+        UserError: the index was made by another model, or the localiser cannot be opened.
     """
     index.check_model(embedder.model_fingerprint, "the embedder")
     row, notes = _known_film(index, film, epath.Path(name).stem)
     facts = facts or FilmFacts()
+    regions, note = _find_regions(index, embedder.regions, film, localizer)
+    notes += note
     if row is not None:
         facts = facts.completed(row)
     elif None in (facts.view, facts.laterality, facts.age_years):
-        facts = _as_nearest(index, embedder, film, facts)
+        facts = _as_nearest(index, embedder, film, regions, facts)
         notes = (
             *notes,
             f"the film is taken as {_shown_as(facts, with_age=True)}, as the film of the index "
@@ -121,7 +153,7 @@ def ask_with_film(
         )
     question = Question(
         name=name or "the film",
-        vectors=_embed(embedder, film, facts),
+        vectors=_embed(embedder, film, regions, facts),
         shown_as=_shown_as(facts),
         notes=notes,
     )
@@ -162,17 +194,48 @@ def ask_with_text(
     )
 
 
-def _embed(embedder: ImageTextEmbedder, film: Radiograph, facts: FilmFacts) -> Queries:
+def _find_regions(
+    index: Index,
+    regions: tuple[str, ...],
+    film: Radiograph,
+    localizer: str | FilmLocalizer | None,
+) -> tuple[FilmBoxes, tuple[str, ...]]:
+    """Where the regions lie (boxes None: where the prior says), and what to tell of it."""
+    made_with, fingerprint = read_record(index.metadata.localizer)
+    choice = made_with if localizer is None else localizer
+    if not regions or choice == PRIOR:
+        found, used = NO_BOXES, ""
+    elif choice == NONE:
+        found, used = FilmBoxes(np.full((len(regions), 4), np.nan, np.float32)), ""
+    else:
+        opened = open_localizer(choice) if isinstance(choice, str) else choice
+        found = locate(opened, [SmallFilm.of(film.pixels)], regions)[0]
+        used = opened.fingerprint
+    # A data set of films that all came with boxes has no fingerprint: any localiser does for it.
+    differs = used != fingerprint if fingerprint else made_with in (PRIOR, NONE) and bool(used)
+    return found, (_OTHER_LOCALIZER,) if regions and differs else ()
+
+
+def _embed(
+    embedder: ImageTextEmbedder, film: Radiograph, regions: FilmBoxes, facts: FilmFacts
+) -> Queries:
     assert facts.view is not None and facts.laterality is not None
+    age = math.nan if facts.age_years is None else facts.age_years
+    boxes = regions.boxes
+    if boxes is not None:
+        boxes = without_cartilage(boxes, embedder.regions, age)
+    if facts.pixel_spacing_mm is not None:
+        film = replace(film, spacing=facts.pixel_spacing_mm)
     inputs = tower_inputs(
         film,
         facts.view,
         facts.laterality,
-        None,
+        boxes,
         embedder.regions,
         embedder.image_size,
         embedder.crop_size,
-        float("nan") if facts.age_years is None else facts.age_years,
+        age,
+        regions.axis_degrees,
     )
     present_1xR = inputs.crop_present[None].astype(bool)
     vectors = embedder.embed_images(
@@ -185,20 +248,24 @@ def _embed(embedder: ImageTextEmbedder, film: Radiograph, facts: FilmFacts) -> Q
 
 
 def _as_nearest(
-    index: Index, embedder: ImageTextEmbedder, film: Radiograph, facts: FilmFacts
+    index: Index,
+    embedder: ImageTextEmbedder,
+    film: Radiograph,
+    regions: FilmBoxes,
+    facts: FilmFacts,
 ) -> FilmFacts:
     """With what is not told: the side that brings it nearest to the index, the rest as there."""
     nearest: tuple[float, FilmFacts] | None = None
     for side in _WRISTS if facts.laterality is None else (facts.laterality,):
         vectors = _embed(
-            embedder, film, replace(facts, view=facts.view or "unknown", laterality=side)
+            embedder, film, regions, replace(facts, view=facts.view or "unknown", laterality=side)
         )
         rows, scores = index.coarse.search(vectors.global_embedding[0], 1)
         if nearest is None or scores[0, 0] > nearest[0]:
             film_there = _cells(index, int(rows[0, 0]))
             view = facts.view or film_there["view"]
             age = film_there["age_years"] if facts.age_years is None else facts.age_years
-            nearest = float(scores[0, 0]), FilmFacts(view, side, age)
+            nearest = float(scores[0, 0]), replace(facts, view=view, laterality=side, age_years=age)
     assert nearest is not None
     return nearest[1]
 

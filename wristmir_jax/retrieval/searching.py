@@ -6,6 +6,7 @@ from etils import epath
 
 from wristmir_jax import anatomy
 from wristmir_jax.errors import UserError
+from wristmir_jax.images.localizing import FilmLocalizer
 from wristmir_jax.images.reading import read_radiograph
 from wristmir_jax.learning.inference import load_embedder
 from wristmir_jax.retrieval.filters import NO_FILTERS, Filters
@@ -63,6 +64,7 @@ def search(
     num_candidates: int = NUM_CANDIDATES,
     region_weight: float = REGION_WEIGHT,
     facts: FilmFacts | None = None,
+    localizer: str | FilmLocalizer | None = None,
     query_patient: str | None = None,
     include_own_patient: bool = False,
     filters: Filters = NO_FILTERS,
@@ -77,7 +79,8 @@ def search(
         query: file of a radiograph.
         query_exam: an exam of the index.
         query_text: words, as a caption would say them.
-        facts: view, side and age of the radiograph.
+        facts: view, side, age and pixel spacing of the radiograph.
+        localizer: what places the regions of the radiograph, see `ask_with_film`.
         The others: see `answer`.
 
     Raises:
@@ -98,7 +101,9 @@ def search(
             "--query_exam=ID and --query_text=TEXT"
         )
     if facts is not None and not query:
-        raise UserError(f"view, laterality and age are told of a film, not with {given[0]}")
+        raise UserError(
+            f"view, laterality, age and spacing are told of a film, not with {given[0]}"
+        )
     opened = Index.load(index)
     # What is quickly checked comes before the model is read.
     if region is not None:
@@ -111,7 +116,9 @@ def search(
         embedder = load_embedder(workdir, batch_size=1)
         opened.check_model(embedder.model_fingerprint, f"--workdir={workdir}")
         if query and film is not None:
-            question = ask_with_film(opened, embedder, film, epath.Path(query).name, facts)
+            question = ask_with_film(
+                opened, embedder, film, epath.Path(query).name, facts, localizer
+            )
         if query_text:
             question = ask_with_text(opened, embedder, query_text, region)
     assert question is not None

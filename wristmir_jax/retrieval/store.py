@@ -23,7 +23,7 @@ from wristmir_jax.folders import write_aside
 from wristmir_jax.reports.findings import STATUSES
 from wristmir_jax.tables import read_parquet
 
-STORE_VERSION = 1
+STORE_VERSION = 2
 METADATA_FILE = "metadata.json"
 CAPTIONS_FILE = "captions.parquet"
 GLOBAL_LEVEL = "global"
@@ -46,6 +46,7 @@ class StoreMetadata(BaseModel):
         dataset: path of the data set that was embedded, as it was given.
         dataset_title: for tables and plots; says so where the wrists are synthetic.
         image_size, crop_size: pixels the towers saw.
+        localizer: what placed the regions, as in `data.record.DatasetInfo`; queries are cut alike.
         num_rows, num_exams, splits: counts, filled in by the writer.
     """
 
@@ -62,6 +63,7 @@ class StoreMetadata(BaseModel):
     synthetic: bool
     image_size: int = Field(gt=0)
     crop_size: int = Field(gt=0)
+    localizer: str = "prior"
     num_rows: int = 0
     num_exams: int = 0
     splits: dict[str, int] = Field(default_factory=dict)
@@ -75,7 +77,7 @@ class StoreMetadata(BaseModel):
 
 
 def id_schema(regions: Sequence[str]) -> pa.Schema:
-    """The columns of a row that are no vectors; only age and the flags may be null (unknown)."""
+    """The columns of a row that are no vectors; only age, spacing and flags may be null (unknown)."""
     text = [
         *("image_id", "exam_id", "patient_id", "split", "view", "laterality", "sex", "fracture"),
         *("caption", "findings", "source_hash"),
@@ -88,7 +90,7 @@ def id_schema(regions: Sequence[str]) -> pa.Schema:
     ]
     return pa.schema(
         [pa.field(name, pa.string(), nullable=False) for name in text]
-        + [pa.field("age_years", pa.float32())]
+        + [pa.field(name, pa.float32()) for name in ("age_years", "pixel_spacing_mm")]
         + [pa.field(name, pa.bool_()) for name in flags]
         + [pa.field(name, pa.int64(), nullable=False) for name in integers]
     )

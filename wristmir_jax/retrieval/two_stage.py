@@ -25,7 +25,7 @@ from wristmir_jax.retrieval.rerank import Gallery
 from wristmir_jax.retrieval.store import EmbeddingStore, StoreMetadata
 from wristmir_jax.tables import read_parquet
 
-INDEX_VERSION = 1
+INDEX_VERSION = 2
 INDEX_FILE = "index.json"
 _ROWS_FILE = "rows.parquet"
 _VECTORS_FILE = "vectors.safetensors"

@@ -18,7 +18,7 @@ class ExamImage:
 
     Attributes:
         film: path or URL of the file, or (H, W) pixels, bone bright.
-        boxes: float32 (R, 4) in pixels of the film, NaN = absent; None takes the geometric prior.
+        boxes: float32 (R, 4) in pixels of the film, NaN = absent; None: a localiser is asked.
         labels: what is known of the exam.
         view, laterality, sex: names in `anatomy`.
         The others: as in `data.record.Record`.
@@ -40,6 +40,7 @@ class ExamImage:
     osteopenia: int = UNKNOWN
     pixel_spacing_mm: float = float("nan")
     boxes: np.ndarray | None = None
+    axis_degrees: float = float("nan")
 
 
 @dataclass(frozen=True)

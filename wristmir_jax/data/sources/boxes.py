@@ -1,24 +1,29 @@
 """Reads the boxes that `localize`, or a person, gives for films."""
 
+import math
+from typing import Any
+
 import numpy as np
 from etils import epath
 
 from wristmir_jax.anatomy import REGION_NAMES
 from wristmir_jax.errors import UserError
+from wristmir_jax.images.localizing import FilmBoxes
 from wristmir_jax.json_lines import json_lines
 
 
-def read_boxes(path: epath.Path) -> dict[str, np.ndarray]:
-    """Boxes by image: float32 (R, 4) in the order of `REGION_NAMES`, NaN = absent.
+def read_boxes(path: epath.Path) -> dict[str, FilmBoxes]:
+    """Boxes by image, R = the regions of `REGION_NAMES` in their order.
 
     Args:
-        path: JSONL, lines `{"image_id" or "image_path", "boxes": {region: [x0, y0, x1, y1]}}`; null
-            or a region left out is absent.
+        path: JSONL, lines `{"image_id" or "image_path", "boxes": {region: [x0, y0, x1, y1]},
+            "axis_degrees": number}`; null or a region left out is absent, an axis that is null or
+            left out is not known; further keys, such as "confidence", are not read.
 
     Raises:
         UserError: the file is missing, or a line is none of this kind; the message names it.
     """
-    boxes: dict[str, np.ndarray] = {}
+    boxes: dict[str, FilmBoxes] = {}
     for number, line in json_lines(path, "boxes"):
         names = [line[key] for key in ("image_id", "image_path") if line.get(key)]
         by_region = line.get("boxes")
@@ -35,11 +40,20 @@ def read_boxes(path: epath.Path) -> dict[str, np.ndarray]:
             box = by_region.get(region)
             if box is None:
                 continue
-            try:
-                array[index] = np.array(box, np.float32)
-            except (TypeError, ValueError):
-                raise UserError(
-                    f"{path}, line {number}: box of {region} is not four numbers"
-                ) from None
-        boxes |= {str(name): array for name in names}
+            if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
+                raise UserError(f"{path}, line {number}: box of {region} is not four numbers")
+            array[index] = box
+        axis = line.get("axis_degrees")
+        if axis is not None and not (_is_number(axis) and -360 <= axis <= 360):
+            raise UserError(
+                f"{path}, line {number}: axis_degrees is no number from -360 to 360: "
+                "give degrees counter-clockwise, or null where they are not known"
+            )
+        film = FilmBoxes(array, math.nan if axis is None else float(axis))
+        boxes |= {str(name): film for name in names}
     return boxes
+
+
+def _is_number(value: Any) -> bool:
+    # JSON's true is an int to Python, and Python's JSON knows NaN; infinity is no place.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e9

@@ -16,6 +16,7 @@ from wristmir_jax.data.sources.base import ExamImage, Rejection, SourceInfo
 from wristmir_jax.data.sources.boxes import read_boxes
 from wristmir_jax.data.sources.fields import BadValue
 from wristmir_jax.errors import UserError
+from wristmir_jax.images.localizing import NO_BOXES
 from wristmir_jax.json_lines import json_lines
 from wristmir_jax.reports.captions import Captions
 from wristmir_jax.reports.findings import SCHEMA_VERSION, Findings
@@ -43,8 +44,8 @@ class FolderSource:
         path: the manifest, or its folder.
         findings_file: JSONL of `mine`; it replaces the column.
         boxes_file: JSONL of `localize`: image_id or image_path, and boxes by region in pixels
-            (x0 y0 x1 y1); a region that a line leaves out is absent. Images without a line get the
-            geometric prior.
+            (x0 y0 x1 y1); a region that a line leaves out is absent. For images without a line a
+            localiser is asked.
 
     Raises:
         UserError: a file is missing or cannot be read, or a column is missing.
@@ -124,6 +125,7 @@ class FolderSource:
         findings = self._findings(study, side, exam_id)
         labels: Labels
         labels = FindingsLabels(findings) if findings else _ready_captions(row)
+        located = self._boxes.get(image_id, self._boxes.get(image_path, NO_BOXES))
         return ExamImage(
             image_id=image_id,
             exam_id=exam_id,
@@ -140,7 +142,8 @@ class FolderSource:
             hardware=_flag(row, "hardware", findings.hardware if findings else None),
             osteopenia=_flag(row, "osteopenia", findings.osteopenia if findings else None),
             pixel_spacing_mm=fields.spacing(row.get("pixel_spacing_mm")),
-            boxes=self._boxes.get(image_id, self._boxes.get(image_path)),
+            boxes=located.boxes,
+            axis_degrees=located.axis_degrees,
         )
 
     def _findings(self, study: str, side: str, exam_id: str) -> Findings | None:

@@ -20,6 +20,7 @@ from wristmir_jax.data.sources.base import ExamImage, Rejection, SourceInfo
 from wristmir_jax.data.sources.boxes import read_boxes
 from wristmir_jax.data.sources.fields import BadValue
 from wristmir_jax.errors import UserError
+from wristmir_jax.images.localizing import NO_BOXES
 from wristmir_jax.reports.ao_codes import findings_from_ao, normalise
 from wristmir_jax.reports.findings import Findings
 from wristmir_jax.reports.union import union
@@ -147,6 +148,7 @@ class GrazpedwriSource:
     def _image(self, stem: str, row: dict[str, Any]) -> ExamImage:
         exam_id = _exam_id(row)
         laterality = fields.name(row["laterality"], "laterality")
+        located = self._boxes.get(stem, NO_BOXES)
         return ExamImage(
             image_id=stem,
             exam_id=exam_id,
@@ -163,7 +165,8 @@ class GrazpedwriSource:
             hardware=_code(row, "metal"),
             osteopenia=_code(row, "osteopenia"),
             pixel_spacing_mm=fields.spacing(row["pixel_spacing"]),
-            boxes=self._boxes.get(stem),
+            boxes=located.boxes,
+            axis_degrees=located.axis_degrees,
         )
 
 
