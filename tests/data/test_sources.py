@@ -21,7 +21,9 @@ from wristmir_jax.reports.findings import Findings
 
 
 def _records(source, output):
-    account = prepare(source, output, image_size=32, crop_size=16, progress=False)
+    account = prepare(
+        source, output, image_size=32, crop_size=16, localizer="prior", progress=False
+    )
     records = Dataset(output).source("all")
     return account, {
         record["image_id"]: record for record in (records[i] for i in range(len(records)))

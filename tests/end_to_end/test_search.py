@@ -66,6 +66,7 @@ def embeddings(films, embedder, tmp_path_factory):
         folder / "dataset",
         image_size=32,
         crop_size=16,
+        localizer="prior",
         progress=False,
     )
     export_embeddings(embedder, folder / "dataset", folder / "embeddings")
@@ -151,6 +152,7 @@ def test_real_wrists_find_themselves(shared_data, embedder, tmp_path):
         tmp_path / "dataset",
         image_size=32,
         crop_size=16,
+        localizer="prior",
         progress=False,
     )
     export_embeddings(embedder, tmp_path / "dataset", tmp_path / "E")
