@@ -43,7 +43,9 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def directory(folder, tmp_path_factory):
     output = tmp_path_factory.mktemp("out") / "dataset"
-    prepare(FolderSource(folder), output, image_size=64, crop_size=32, progress=False)
+    prepare(
+        FolderSource(folder), output, image_size=64, crop_size=32, localizer="prior", progress=False
+    )
     return output
 
 
@@ -193,7 +195,9 @@ def test_what_is_no_data_set_is_refused(directory, tmp_path):
 
 def test_an_empty_split_is_absent_and_named(folder, tmp_path):
     rule = SplitRule(validation_fraction=0.0, test_fraction=0.0)
-    account = prepare(FolderSource(folder), tmp_path / "out", split_rule=rule, progress=False)
+    account = prepare(
+        FolderSource(folder), tmp_path / "out", split_rule=rule, localizer="prior", progress=False
+    )
     assert account.records == {"train": NUM_FILMS}
     dataset = Dataset(tmp_path / "out")
     assert dataset.splits("all") == ["train"]
@@ -205,7 +209,13 @@ def test_an_empty_split_is_absent_and_named(folder, tmp_path):
 
 def test_records_are_bounded_by_shard(folder, tmp_path, monkeypatch):
     monkeypatch.setattr("wristmir_jax.data.writer._INDEX_ROWS_A_GROUP", 7)
-    prepare(FolderSource(folder), tmp_path / "out", max_shard_bytes=100_000, progress=False)
+    prepare(
+        FolderSource(folder),
+        tmp_path / "out",
+        max_shard_bytes=100_000,
+        localizer="prior",
+        progress=False,
+    )
     shards = sorted((tmp_path / "out").glob("wristmir-train*"))
     assert len(shards) > 3
     assert shards[-1].name.endswith(f"-of-{len(shards):05d}")

@@ -85,7 +85,7 @@ def test_bad_rows_are_set_aside_and_counted(tmp_path):
         write_film(folder / f"films/{place}.png", place)
     (folder / "films/text.png").write_text("This is no picture.\n")
     output = tmp_path / "out"
-    result = _run("--source=folder", f"--input={folder}", f"--output={output}")
+    result = _run("--source=folder", f"--input={folder}", f"--output={output}", "--localizer=prior")
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[-1] == "read 11  written 5  rejected 6"
     lines = [json.loads(line) for line in (output / "rejected.jsonl").read_text().splitlines()]
@@ -156,26 +156,32 @@ def test_wrong_arguments_write_nothing(tmp_path):
         ({"output": "gs://bucket/out"}, "mount"),
     ):
         with pytest.raises(UserError, match=words):
-            prepare(source, **({"output": tmp_path / "out", "progress": False} | arguments))
+            prepare(
+                source,
+                **(
+                    {"output": tmp_path / "out", "localizer": "prior", "progress": False}
+                    | arguments
+                ),
+            )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
 
 
 def test_nothing_usable_leaves_nothing(tmp_path):
     folder = write_folder(tmp_path / "in", [row(0)], films=False)
     with pytest.raises(UserError, match="1 no such file"):
-        prepare(FolderSource(folder), tmp_path / "out", progress=False)
+        prepare(FolderSource(folder), tmp_path / "out", localizer="prior", progress=False)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
 
 
 def test_an_existing_output_is_replaced_only_when_told(tmp_path):
     source = FolderSource(write_folder(tmp_path / "in", [row(place) for place in range(3)]))
     output = tmp_path / "out"
-    prepare(source, output, progress=False)
+    prepare(source, output, localizer="prior", progress=False)
     before = (output / "wristmir.json").read_bytes()
     with pytest.raises(UserError, match="--overwrite"):
-        prepare(source, output, image_size=64, progress=False)
+        prepare(source, output, image_size=64, localizer="prior", progress=False)
     assert (output / "wristmir.json").read_bytes() == before
-    prepare(source, output, image_size=64, overwrite=True, progress=False)
+    prepare(source, output, image_size=64, overwrite=True, localizer="prior", progress=False)
     assert Dataset(output).info.image_size == 64
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
     # What prepare did not write is never deleted.
@@ -183,7 +189,7 @@ def test_an_existing_output_is_replaced_only_when_told(tmp_path):
     precious.mkdir()
     (precious / "thesis.txt").write_text("years of work")
     with pytest.raises(UserError, match="precious"):
-        prepare(source, precious, overwrite=True, progress=False)
+        prepare(source, precious, overwrite=True, localizer="prior", progress=False)
     assert (precious / "thesis.txt").read_text() == "years of work"
 
 
@@ -194,7 +200,7 @@ def test_a_kill_leaves_no_output_and_no_worker(tmp_path):
     with subprocess.Popen(
         _command(
             "--source=folder", f"--input={folder}", f"--output={output}", "--num_workers=2",
-            "--image_size=512",
+            "--image_size=512", "--localizer=prior",
         ),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -234,7 +240,7 @@ def test_records_do_not_depend_on_the_number_of_workers(tmp_path):
     for workers in (1, 2):
         result = _run(
             "--source=folder", f"--input={folder}", f"--output={tmp_path / str(workers)}",
-            f"--num_workers={workers}",
+            f"--num_workers={workers}", "--localizer=prior",
         )  # fmt: skip
         assert result.returncode == 0, result.stderr
     names = sorted(path.name for path in (tmp_path / "1").iterdir())
@@ -261,7 +267,7 @@ def test_all_films_of_fracatlas_are_accounted_for(shared_data, tmp_path):
 def test_the_public_wrists_that_are_here_are_prepared(shared_data, tmp_path):
     result = _run(
         "--source=grazpedwri", f"--input={shared_data / 'grazpedwri'}",
-        f"--output={tmp_path / 'out'}",
+        f"--output={tmp_path / 'out'}", "--localizer=prior",
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[-1] == "read 20327  written 8  rejected 20319"

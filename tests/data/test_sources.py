@@ -21,7 +21,9 @@ from wristmir_jax.reports.findings import Findings
 
 
 def _records(source, output):
-    account = prepare(source, output, image_size=32, crop_size=16, progress=False)
+    account = prepare(
+        source, output, image_size=32, crop_size=16, localizer="prior", progress=False
+    )
     records = Dataset(output).source("all")
     return account, {
         record["image_id"]: record for record in (records[i] for i in range(len(records)))
@@ -123,6 +125,7 @@ class TestFolder:
                     "image_path": "films/0.png",
                     "boxes": {"distal_radius": [10, 20, 50, 70], "distal_ulna": None},
                     "confidence": {"distal_radius": 0.9},
+                    "axis_degrees": 12.5,
                 },
                 {"image_id": "films/1", "boxes": {}},
                 {"image_id": "films/2", "boxes": {"distal_radius": [900, 900, 950, 950]}},
@@ -131,16 +134,28 @@ class TestFolder:
         account, records = _records(FolderSource(folder, None, boxes), tmp_path / "out")
         assert records["films/0"]["crop_present"].tolist() == [1, 0, 0]
         np.testing.assert_array_equal(records["films/0"]["boxes"][0], [10, 20, 50, 70])
+        assert records["films/0"]["axis_degrees"] == 12.5
         assert records["films/1"]["crop_present"].tolist() == [0, 0, 0]
+        assert np.isnan(records["films/1"]["axis_degrees"])
         assert account.rejected == {"box cannot be cut out": 1}
         assert records["films/3"]["crop_present"].tolist() == [1, 1, 1]
         for line, words in (
             ({"image_id": "a", "boxes": {"tail": [0, 0, 1, 1]}}, "line 1.*'tail'"),
             ({"image_id": "a", "boxes": {"distal_ulna": [0, 0, 1]}}, "four numbers"),
+            ({"image_id": "a", "boxes": {"distal_ulna": 7}}, "four numbers"),
+            ({"image_id": "a", "boxes": {"distal_ulna": [0, 0, 1, True]}}, "four numbers"),
             ({"boxes": {}}, "image_id"),
         ):
             with pytest.raises(UserError, match=words):
                 FolderSource(folder, None, write_lines(tmp_path / "bad.jsonl", [line]))
+
+    @pytest.mark.parametrize("axis", ["upright", True, [3], 1e5, float("nan"), 10**400])
+    def test_an_axis_that_is_no_angle_is_named_by_its_line(self, tmp_path, axis):
+        folder = write_folder(tmp_path / "in", [row(0)])
+        good = {"image_id": "films/0", "boxes": {}, "axis_degrees": None}
+        boxes = write_lines(tmp_path / "boxes.jsonl", [good, good | {"axis_degrees": axis}])
+        with pytest.raises(UserError, match=r"boxes\.jsonl, line 2: axis_degrees.*degrees"):
+            FolderSource(folder, None, boxes)
 
     def test_a_jsonl_manifest_says_the_same(self, tmp_path):
         rows = [

@@ -71,6 +71,7 @@ def test_a_small_data_set_has_a_train_split(tmp_path, patients):
             FolderSource(folder),
             tmp_path / str(seed),
             split_rule=SplitRule(0.3, 0.6, seed),
+            localizer="prior",
             progress=False,
         )
         assert account.records["train"] >= 1

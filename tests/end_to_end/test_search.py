@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.end_to_end.commands import refuse, run, succeed
+from tests.images.localizers import SquareLocalizer
 from wristmir_jax.anatomy import REGION_NAMES
 from wristmir_jax.data.prepare import prepare
 from wristmir_jax.data.sources import open_source
@@ -24,6 +25,7 @@ from wristmir_jax.retrieval.questions import (
     ask_with_text,
 )
 from wristmir_jax.retrieval.searching import answer, search
+from wristmir_jax.retrieval.store import EmbeddingStore
 from wristmir_jax.retrieval.two_stage import Index, build_index
 
 
@@ -66,6 +68,7 @@ def embeddings(films, embedder, tmp_path_factory):
         folder / "dataset",
         image_size=32,
         crop_size=16,
+        localizer="prior",
         progress=False,
     )
     export_embeddings(embedder, folder / "dataset", folder / "embeddings")
@@ -110,6 +113,57 @@ def test_every_film_finds_its_own_exam_with_the_vectors_of_the_index(films, inde
             assert own.region_score is None or own.region_score == pytest.approx(1, abs=1e-5)
 
 
+@pytest.fixture(scope="module")
+def localized(films, embedder, tmp_path_factory):
+    """Index of the films, whose regions a localiser has found; they have a spacing."""
+    folder = tmp_path_factory.mktemp("localized")
+    rows = [json.loads(line) for line in (films / "manifest.jsonl").read_text().splitlines()]
+    for row in rows:
+        shutil.copy(films / row["image_path"], folder)
+    lines = [json.dumps(row | {"pixel_spacing_mm": 1.1}) + "\n" for row in rows]
+    (folder / "manifest.jsonl").write_text("".join(lines))
+    prepare(
+        open_source("folder", str(folder)),
+        folder / "dataset",
+        image_size=32,
+        crop_size=16,
+        localizer=SquareLocalizer(),
+        progress=False,
+    )
+    export_embeddings(embedder, folder / "dataset", folder / "embeddings")
+    return Index.build(EmbeddingStore.load(folder / "embeddings"))
+
+
+def test_a_query_is_cut_as_the_index_was(films, localized, embedder, tmp_path):
+    """By its localiser, turned by its axis, to the millimetres of its spacing."""
+    row = next(
+        row
+        for place, row in enumerate(localized.ids.to_pylist())
+        if localized.region_present[0, place]
+    )
+    assert row["pixel_spacing_mm"] == pytest.approx(1.1)
+    stranger = tmp_path / "stranger.png"
+    Image.open(films / f"{row['image_id']}.png").save(stranger, compress_level=1)
+
+    def own_score(path, localizer, spacing):
+        facts = FilmFacts(row["view"], row["laterality"], row["age_years"], spacing)
+        film = read_radiograph(path)
+        question = ask_with_film(localized, embedder, film, path.name, facts, localizer)
+        found = answer(localized, question, "distal_radius", 14, include_own_patient=True)
+        hit = next(hit for hit in found.hits if hit.exam_id == row["exam_id"])
+        return hit.region_score, any("another localiser" in note for note in question.notes)
+
+    same = pytest.approx(1, abs=1e-5)
+    # The index knows the spacing of its own films, of others it must be told.
+    assert own_score(films / f"{row['image_id']}.png", SquareLocalizer(), None) == (same, False)
+    assert own_score(stranger, SquareLocalizer(), 1.1) == (same, False)
+    assert own_score(stranger, SquareLocalizer(), None)[0] < 1 - 1e-4
+    assert own_score(stranger, SquareLocalizer(axis_degrees=90), 1.1)[0] < 1 - 1e-4
+    assert own_score(stranger, SquareLocalizer("0123456789"), 1.1) == (same, True)
+    assert own_score(stranger, "prior", 1.1)[1]
+    assert own_score(stranger, "none", 1.1) == (None, True)
+
+
 def test_search_with_a_film_by_command(films, index_folder, run_folder, known):
     image, exam, _ = known
     lines = succeed(
@@ -120,6 +174,7 @@ def test_search_with_a_film_by_command(films, index_folder, run_folder, known):
         region="distal_radius",
         top_k=3,
         include_own_patient=True,
+        localizer="prior",
         json=True,
     ).splitlines()
     hits = [json.loads(line) for line in lines]
@@ -151,6 +206,7 @@ def test_real_wrists_find_themselves(shared_data, embedder, tmp_path):
         tmp_path / "dataset",
         image_size=32,
         crop_size=16,
+        localizer="prior",
         progress=False,
     )
     export_embeddings(embedder, tmp_path / "dataset", tmp_path / "E")
@@ -271,6 +327,14 @@ def test_what_is_wrong_is_said(index_folder, index, arguments, message):
     given = {key: exam if value == "EXAM" else value for key, value in arguments.items()}
     with pytest.raises(UserError, match=message):
         search(index_folder, **given)
+
+
+def test_a_spacing_that_is_none_and_a_localiser_that_is_not_there(
+    films, index_folder, run_folder, known
+):
+    asked = {"index": index_folder, "workdir": run_folder, "query": films / f"{known[0]}.png"}
+    assert "pixel_spacing_mm=-1.0" in refuse("search", **asked, pixel_spacing_mm=-1)
+    assert "--localizer=/nowhere" in refuse("search", **asked, localizer="/nowhere")
 
 
 def test_commands_refuse_with_one_line(films, index_folder, tmp_path):

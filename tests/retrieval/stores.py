@@ -55,7 +55,7 @@ def random_rows(
         "laterality": [("left", "right")[e % 2] for e in exam],
         "sex": [("female", "male", "unknown")[e // 2 % 3] for e in exam],
         "age_years": [None if e % 7 == 0 else float(e % 17) for e in exam],
-        "pixel_spacing_mm": [None if e % 3 == 0 else 0.14 for e in exam],
+        "pixel_spacing_mm": [None if e % 3 == 0 else 0.125 for e in exam],
         "fracture": [("yes", "no", "uncertain", "unknown")[e % 4] for e in exam],
         "caption": [f"caption {e % 5}" for e in exam],
         "caption_group": [int(e % 5) for e in exam],

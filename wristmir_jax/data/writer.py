@@ -125,7 +125,8 @@ class Account:
                 f"exams of {self.patients.get(split, 0)} patients"
             )
         for region, outcomes in self.regions.items():
-            counts = [f"{outcomes[outcome]} {outcome}" for outcome in OUTCOMES if outcomes[outcome]]
+            told = [outcome for outcome in OUTCOMES if outcomes[outcome] or outcome == CROPPED]
+            counts = [f"{outcomes[outcome]} {outcome}" for outcome in told]
             lines.append(f"{region}: {', '.join(counts)}")
         lines += [f"set aside: {count}  {reason}" for reason, count in self.rejected.most_common()]
         rejected = self.rejected.total()

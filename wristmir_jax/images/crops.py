@@ -103,12 +103,12 @@ def _turned(
 
     Two steps keep it free of aliasing: the square is read at a pitch of at most a pixel, then
     reduced with an antialiased filter. Where that would make a huge picture of a huge square, the
-    film is first averaged over whole blocks of pixels, a quarter of an output pixel wide at most.
+    film is first averaged over whole blocks of pixels, half an output pixel wide at most.
     """
     cos, sin = float(np.cos(radians)), float(np.sin(radians))
     height, width = pixels.shape
     half = side / 2 * (abs(cos) + abs(sin))
-    block = max(1, int(side / size / 4))
+    block = max(1, int(side / size / 2))
     # One block more on each side: interpolation looks that far.
     left, top = max(0, int(x - half) - 2 * block), max(0, int(y - half) - 2 * block)
     right = min(width, int(x + half) + 2 * block + 1)

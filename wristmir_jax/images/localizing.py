@@ -45,7 +45,7 @@ class FilmLocalizer(Protocol):
     """Finds regions on films, such as `images.localizer.Localizer`.
 
     Attributes:
-        fingerprint: hexadecimal digits that tell its weights and version from others.
+        fingerprint: 8 or more hexadecimal digits that tell its weights from others.
     """
 
     @property
@@ -168,5 +168,5 @@ def record_of(localizer: str | FilmLocalizer, used: FilmLocalizer | None = None)
 
 def read_record(record: str) -> tuple[str, str]:
     """Name or path, and fingerprint ("" for none), of what `record_of` gave."""
-    match = re.fullmatch(r"(.+):([0-9a-f]+)", record)
+    match = re.fullmatch(r"(.+):([0-9a-f]{8,})", record)
     return (match[1], match[2]) if match else (record, "")

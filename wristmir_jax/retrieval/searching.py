@@ -101,9 +101,7 @@ def search(
             "--query_exam=ID and --query_text=TEXT"
         )
     if facts is not None and not query:
-        raise UserError(
-            f"view, laterality, age and spacing are told of a film, not with {given[0]}"
-        )
+        raise UserError(f"view, side, age and spacing are told of a film, not with {given[0]}")
     opened = Index.load(index)
     # What is quickly checked comes before the model is read.
     if region is not None:

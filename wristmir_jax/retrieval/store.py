@@ -77,7 +77,7 @@ class StoreMetadata(BaseModel):
 
 
 def id_schema(regions: Sequence[str]) -> pa.Schema:
-    """The columns of a row that are no vectors; only age, spacing and flags may be null (unknown)."""
+    """The columns of a row that are no vectors; age, spacing and flags may be null: unknown."""
     text = [
         *("image_id", "exam_id", "patient_id", "split", "view", "laterality", "sex", "fracture"),
         *("caption", "findings", "source_hash"),
