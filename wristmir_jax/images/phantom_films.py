@@ -97,14 +97,14 @@ def sample_film(
         along += rng.normal(0.0, 0.25)
     side = width / share
     finish = _collimation(side / 2, chance, rng)
-    frame, frame_width = float(rng.random() < 0.4) * rng.uniform(0.3, 1.0), rng.uniform(0.004, 0.02)
+    frame, frame_width = float(rng.random() < 0.35) * rng.uniform(0.3, 1.0), rng.uniform(0.003, 0.014)
     angle = _angle(disturbance, rng)
     anchor_x = -0.3 + rng.normal(0.0, 0.15)
     at = _place(finish, side, width, share, angle, mirror, some, rng, subject != "wrist")
     at_x, at_y, anchor_y = at
     exposure = _exposure(disturbance, chance, rng)
     finish = finish._replace(**exposure.pop("finish"))
-    noise_scale = np.exp(rng.normal(0.0, 0.6 * some))
+    noise_scale = np.exp(rng.normal(-0.3, 0.45 * some))
     return Film(
         angle=angle,
         spacing=side / size,
@@ -121,7 +121,7 @@ def sample_film(
             rng.uniform(0.5, 4.0),
             rng.uniform(3.0, 8.0),
             float(np.exp(rng.uniform(np.log(0.012), np.log(0.05)))),
-            rng.uniform(0.1, 0.45),
+            rng.uniform(0.05, 0.28),
             rng.uniform(1.6, 3.4),
             rng.uniform(-9.0, -3.0) if chance(0.5) else -1e4,
         ),
@@ -205,7 +205,7 @@ def _collimation(half: float, chance, rng: np.random.Generator) -> Finish:
         corner = rng.uniform(0.85, 1.1) * 0.75 * (height + width) * half
     elif chance(0.16) and extra < 0.6:
         circle = rng.uniform(0.85, 1.15) * max(height, width) * half
-    elif chance(0.10):
+    elif chance(0.06):
         gap = rng.uniform(0.01, 0.05)
         width = 0.5 * width - gap / 2
         first_x = (width + gap / 2) * half * rng.choice((-1.0, 1.0))
@@ -250,11 +250,11 @@ def _exposure(disturbance: float, chance, rng: np.random.Generator) -> dict:
     if chance(0.14):
         level = rng.uniform(0.85, 1.5)
     elif chance(0.18):
-        level = rng.uniform(0.18, 0.42)
-    if chance(0.15):
-        floor, ceiling = rng.uniform(0.1, 0.4), rng.uniform(0.55, 0.9)
+        level = rng.uniform(0.24, 0.42)
+    if chance(0.12):
+        floor, ceiling = rng.uniform(0.1, 0.35), rng.uniform(0.65, 0.9)
     if chance(0.25):
-        offset = rng.uniform(0.1, 0.45)
+        offset = rng.uniform(0.08, 0.32)
     blur, sigma = 0.0, 1.0
     if chance(0.35):
         blur, sigma = rng.uniform(0.5, 1.0), rng.uniform(0.6, 1.6) * max(disturbance, 0.5)
@@ -267,8 +267,8 @@ def _exposure(disturbance: float, chance, rng: np.random.Generator) -> dict:
         blur=blur,
         blur_sigma=sigma,
         banding=rng.uniform(0.0, 0.008) if chance(0.3) else 0.0,
-        grain=rng.uniform(0.005, 0.04) * disturbance if chance(0.25) else 0.0,
-        coarse_step=rng.uniform(0.02, 0.12) if chance(0.25) else 0.0,
+        grain=rng.uniform(0.003, 0.025) * disturbance if chance(0.25) else 0.0,
+        coarse_step=rng.uniform(0.02, 0.09) if chance(0.25) else 0.0,
         ink=float(rng.choice((1.0, 0.0), p=(0.9, 0.1))),
     )
     return dict(
@@ -292,7 +292,8 @@ def place(field: Field, film: Film, width: float, optical: float) -> Field:
     rotation = field.mirror * film.angle
     cos, sin = np.cos(rotation), np.sin(rotation)
     x, y = film.anchor_x * width, film.anchor_y * width
-    contrast = optical * (1.0 - 0.6 * film.finish.equalise - film.soft_offset)
+    taken = 0.6 * film.finish.equalise + film.soft_offset
+    contrast = optical * max(1.0 - taken, 0.55)
     gap, thickness, attenuation, texture, end, _ = film.cast
     return field._replace(
         spacing=film.spacing,
