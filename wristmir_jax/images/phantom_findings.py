@@ -96,7 +96,7 @@ def findings_of(exam: Exam, exam_id: str, rng: np.random.Generator) -> Findings:
             regions=regions,
             other_fractures=_others(injury),
             cast=True if extras.cast else (False if out_of_cast else None),
-            hardware=True if extras.wires else None,
+            hardware=True if extras.hardware else None,
             osteopenia=True if extras.osteopenia else None,
             soft_tissue_swelling=swelling,
             physis=physis if named else None,

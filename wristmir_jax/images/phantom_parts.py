@@ -126,7 +126,11 @@ class Blob(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """A thick stroke: a wire in the wrist's frame or, where `film` is 1, lead on the film."""
+    """A thick stroke.
+
+    `film` is 0 for metal in the wrist's frame, 1 for lead on the film and 2 for what is burned
+    into the picture, beyond the collimated field, too.
+    """
 
     x0: Value = 0.0
     y0: Value = 0.0
@@ -198,6 +202,87 @@ class Field(NamedTuple):
     noise_column: Value
 
 
+class Stroke(NamedTuple):
+    """Soft tissue as a thick stroke whose radius changes along it, in the wrist's frame.
+
+    Attributes:
+        x0, y0, x1, y1, radius0, radius1: ends and half-widths there.
+        depth: depth as a share of the width.
+        added: 0 joins the limb, of which the thickest part counts; otherwise a share of
+            soft tissue that is added to it (negative for air inside).
+    """
+
+    x0: Value = 0.0
+    y0: Value = 0.0
+    x1: Value = 0.0
+    y1: Value = 1.0
+    radius0: Value = 0.0
+    radius1: Value = 0.0
+    depth: Value = 0.9
+    added: Value = 0.0
+
+
+class Finish(NamedTuple):
+    """How a film that is not tidy was collimated, exposed, processed and stored.
+
+    Attributes:
+        soft_top, soft_bottom: where the limb's one soft cylinder ends, mm along the wrist's axis;
+            `soft_fade` mm before it begins to.
+        slab: a cast on one side only: -1 or 1 keeps the part on that side, 0 all of it.
+        cast_start: where the cast ends proximally, mm along the wrist's axis.
+        first_*, second_*: two collimated rectangles on the film: centre and half-sides in mm, turn
+            in radians. The second is hidden where its half-width is negative.
+        corner: distance from the centre of the first rectangle at which its corners are cut.
+        circle: radius of a round field about the same centre.
+        outside: grey 0..1 beyond the fields. strip_x, strip_y, strip_at, strip_level,
+            strip_ragged: a half-plane of that grey, beyond strip_at mm along a direction.
+        slope_x, slope_y: optical thickness a mm, of an uneven beam.
+        equalise: share of the coarse brightness that is taken out.
+        offset: optical thickness that is shown black. sigmoid: 0 straight .. 1 S-shaped grey curve.
+        ceiling: the brightest grey.
+        blur: 0 none .. 1 all of a Gaussian of `blur_sigma` pixels; negative sharpens.
+        banding: contrast of lines of the reader. grain: noise in grey levels.
+        coarse_step: step to which 8 x 8 blocks are quantised, in grey levels; 0 keeps them.
+        ink: grey of what is burned in.
+    """
+
+    soft_top: Value = 1e6
+    soft_bottom: Value = -1e6
+    soft_fade: Value = 10.0
+    slab: Value = 0.0
+    cast_start: Value = -1e6
+    first_x: Value = 0.0
+    first_y: Value = 0.0
+    first_half_width: Value = 1e6
+    first_half_height: Value = 1e6
+    first_turn: Value = 0.0
+    second_x: Value = 0.0
+    second_y: Value = 0.0
+    second_half_width: Value = -1e6
+    second_half_height: Value = -1e6
+    second_turn: Value = 0.0
+    corner: Value = 1e6
+    circle: Value = 1e6
+    outside: Value = 0.0
+    strip_x: Value = 0.0
+    strip_y: Value = 1.0
+    strip_at: Value = 1e6
+    strip_level: Value = 1.0
+    strip_ragged: Value = 0.0
+    slope_x: Value = 0.0
+    slope_y: Value = 0.0
+    equalise: Value = 0.0
+    offset: Value = 0.0
+    sigmoid: Value = 0.0
+    ceiling: Value = 1.0
+    blur: Value = 0.0
+    blur_sigma: Value = 1.0
+    banding: Value = 0.0
+    grain: Value = 0.0
+    coarse_step: Value = 0.0
+    ink: Value = 1.0
+
+
 class Scene(NamedTuple):
     """What one film shows; float32, with a leading batch axis B where films are drawn together.
 
@@ -206,9 +291,13 @@ class Scene(NamedTuple):
         blobs: (K, len(Blob._fields)).
         segments: (G, len(Segment._fields)).
         field: (len(Field._fields),): pose, soft tissue, cast, film and detector.
+        strokes: (N, len(Stroke._fields)): soft tissue besides the field's one cylinder.
+        finish: (len(Finish._fields),), or (0,) for a tidy film, which skips all that it describes.
     """
 
     tubes: np.ndarray
     blobs: np.ndarray
     segments: np.ndarray
     field: np.ndarray
+    strokes: np.ndarray = np.zeros((0, len(Stroke._fields)), np.float32)
+    finish: np.ndarray = np.zeros(0, np.float32)

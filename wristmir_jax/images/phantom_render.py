@@ -17,8 +17,10 @@ from wristmir_jax.images.phantom_parts import (
     NUM_BREAKABLE,
     Blob,
     Field,
+    Finish,
     Scene,
     Segment,
+    Stroke,
     Tube,
 )
 
@@ -139,7 +141,17 @@ def _soft_half(y, f: Field):
     return f.soft_half * (1.0 + f.soft_forearm * jnp.maximum(-y - 8.0, 0.0) + f.soft_hand * hand)
 
 
-def _soft_tissue(x, y, f: Field, coarse):
+def _stroke(x, y, p: Stroke):
+    """Thickness of a thick stroke of soft tissue."""
+    ex, ey = p.x1 - p.x0, p.y1 - p.y0
+    dx, dy = x - p.x0, y - p.y0
+    t = jnp.clip((dx * ex + dy * ey) / (ex * ex + ey * ey + 1e-6), 0.0, 1.0)
+    radius = p.radius0 + (p.radius1 - p.radius0) * t
+    d2 = (dx - t * ex) ** 2 + (dy - t * ey) ** 2
+    return 2.0 * p.depth * jnp.sqrt(jnp.maximum(radius * radius - d2, 0.0))
+
+
+def _soft_tissue(x, y, f: Field, coarse, strokes, finish: Finish | None):
     """Optical thickness of soft tissue and cast."""
     half = _soft_half(y, f)
     above = y - f.bend_at
@@ -156,7 +168,18 @@ def _soft_tissue(x, y, f: Field, coarse):
     d2 = (dx - t * ex) ** 2 + (dy - t * ey) ** 2
     thumb = 2.0 * jnp.sqrt(jnp.maximum(f.thumb_radius**2 - d2, 0.0))
     # The coarse texture stands for planes of muscle and fat.
-    soft = f.mu_soft * jnp.maximum(_chord(soft_x, half, depth), thumb) * (1.0 + 0.05 * coarse)
+    limb, added = jnp.maximum(_chord(soft_x, half, depth), thumb), 0.0
+    if finish is not None:
+        ends = jnp.minimum(finish.soft_top - y, y - finish.soft_bottom) / finish.soft_fade
+        limb = limb * jnp.sqrt(jnp.clip(ends, 0.0, 1.0))
+    for i in range(strokes.shape[0]):
+        p = Stroke(*strokes[i])
+        thickness = _stroke(x, y, p)
+        limb = jnp.maximum(limb, jnp.where(p.added == 0.0, thickness, 0.0))
+        added += p.added * thickness
+    if strokes.shape[0]:
+        limb = jnp.maximum(limb + added, 0.0)
+    soft = f.mu_soft * limb * (1.0 + 0.05 * coarse)
 
     inner_half, inner_depth = half + f.cast_gap, depth + f.cast_gap
     ring = _chord(soft_x, inner_half + f.cast_thickness, inner_depth + f.cast_thickness) - _chord(
@@ -165,7 +188,11 @@ def _soft_tissue(x, y, f: Field, coarse):
     weave = 1.0 + f.cast_texture * (
         0.6 * _triangle_wave(0.23 * (x + y)) * _triangle_wave(0.23 * (x - y)) + 0.5 * coarse
     )
-    return soft + f.cast_mu * ring * weave * _ramp((f.cast_end - y) / 1.5)
+    cast = f.cast_mu * ring * weave * _ramp((f.cast_end - y) / 1.5)
+    if finish is not None:
+        side = _ramp(finish.slab * soft_x / 3.0 + 1.0 - jnp.abs(finish.slab))
+        cast = cast * side * _ramp((y - finish.cast_start) / 1.5)
+    return soft + cast
 
 
 def _detect(attenuation, film_x, film_y, f: Field, noise):
@@ -184,8 +211,113 @@ def _detect(attenuation, film_x, film_y, f: Field, noise):
     return (jnp.clip(value, 0.0, 1.0) * 65535.0 + 0.5).astype(jnp.uint16)
 
 
+def field_edge(film_x, film_y, f: Finish, xp=jnp):
+    """How far (mm) points of the film lie outside the collimated fields; negative inside.
+
+    Args:
+        film_x, film_y: mm from the middle of the film, y upwards.
+        f: numbers or traced scalars.
+        xp: the array module that the points belong to, numpy or jax.numpy.
+    """
+
+    def rectangle(dx, dy, half_width, half_height, turn):
+        cos, sin = xp.cos(turn), xp.sin(turn)
+        across, along = xp.abs(cos * dx + sin * dy), xp.abs(cos * dy - sin * dx)
+        return xp.maximum(across - half_width, along - half_height), 0.7071 * (across + along)
+
+    dx, dy = film_x - f.first_x, film_y - f.first_y
+    first, diagonal = rectangle(dx, dy, f.first_half_width, f.first_half_height, f.first_turn)
+    first = xp.maximum(first, diagonal - f.corner)
+    first = xp.maximum(first, xp.sqrt(dx * dx + dy * dy) - f.circle)
+    second, _ = rectangle(
+        film_x - f.second_x, film_y - f.second_y, f.second_half_width, f.second_half_height,
+        f.second_turn,
+    )  # fmt: skip
+    return xp.minimum(first, second)
+
+
+def strip_edge(film_x, film_y, f: Finish):
+    """How far (mm) points lie inside the strip that covers one margin of the film."""
+    return f.strip_x * film_x + f.strip_y * film_y - f.strip_at
+
+
+def _gaussian(image, sigma):
+    """Blur of up to 4 pixels each way; `sigma` in pixels is traced."""
+    offsets = jnp.arange(-4, 5)
+    weights = jnp.exp(-0.5 * (offsets / jnp.maximum(sigma, 0.1)) ** 2)
+    weights = weights / weights.sum()
+    for axis in (0, 1):
+        padding = [(4, 4) if k == axis else (0, 0) for k in (0, 1)]
+        padded = jnp.pad(image, padding, mode="edge")
+        length = image.shape[axis]
+        image = sum(
+            weights[k] * jax.lax.slice_in_dim(padded, k, k + length, axis=axis) for k in range(9)
+        )
+    return image
+
+
+@functools.cache
+def _cosines() -> np.ndarray:
+    """(8, 8) orthonormal discrete cosine transform."""
+    k, n = np.mgrid[:8, :8]
+    rows = np.cos(np.pi * (n + 0.5) * k / 8) * np.sqrt(2.0 / 8)
+    rows[0] /= np.sqrt(2.0)
+    return rows.astype(np.float32)
+
+
+def _quantised(image, step):
+    """Blocks of 8 x 8 with coefficients on a grid that gets coarser with their frequency."""
+    size = image.shape[0]
+    short = -size % 8
+    padded = jnp.pad(image, ((0, short), (0, short)), mode="edge")
+    count = padded.shape[0] // 8
+    blocks = padded.reshape(count, 8, count, 8)
+    cosines = _cosines()
+    coefficients = jnp.einsum("ij,ajbk,lk->aibl", cosines, blocks, cosines)
+    order = np.add.outer(np.arange(8), np.arange(8)).astype(np.float32)
+    grid = jnp.maximum(step, 1e-6) * (1.0 + 0.7 * order)[None, :, None, :]
+    rounded = jnp.round(coefficients / grid) * grid
+    image_again = jnp.einsum("ij,aibl,lk->ajbk", cosines, rounded, cosines)
+    return jnp.where(step > 0.0, image_again.reshape(padded.shape)[:size, :size], image)
+
+
+def _coarse(image):
+    """What is left of an image in 12 x 12 pixels."""
+    size = image.shape[0]
+    small = jax.image.resize(image, (12, 12), "linear", antialias=True)
+    return jax.image.resize(small, (size, size), "cubic")
+
+
+def _process(attenuation, burned, film_x, film_y, f: Field, finish: Finish, noise, coarse):
+    """As `_detect`, for a film that is not tidy; `burned` is the cover (0..1) of letters."""
+    attenuation = attenuation + finish.slope_x * film_x + finish.slope_y * film_y
+    transmitted = jnp.exp(-attenuation)
+    counts = transmitted + f.noise * jnp.sqrt(transmitted + 0.02) * noise
+    optical = -jnp.log(jnp.maximum(counts, 2e-3))
+    optical = optical - finish.equalise * _coarse(jnp.minimum(optical, 3.0))
+    value = jnp.clip((optical - finish.offset) * f.exposure, 0.0, 1.0) ** f.gamma
+    value = value + finish.sigmoid * (value * value * (3.0 - 2.0 * value) - value)
+    value = f.floor + (finish.ceiling - f.floor) * value
+    value = value + finish.blur * (_gaussian(value, finish.blur_sigma) - value)
+    value = value + finish.grain * noise + finish.banding * jnp.roll(coarse, 7, 0)[:, :1]
+
+    edge = field_edge(film_x, film_y, finish)
+    shutter = f.frame * _ramp((edge + f.frame_width) / f.frame_width)
+    value = value + (0.97 - value) * shutter
+    inside = _ramp(-edge / f.spacing)
+    value = value * inside + finish.outside * (1.0 - inside)
+    strip = strip_edge(film_x, film_y, finish) + finish.strip_ragged * (
+        _triangle_wave(0.031 * (film_x + film_y)) + 0.5 * _triangle_wave(0.173 * film_x - 0.2)
+    )
+    value = value + (finish.strip_level - value) * _ramp(strip / f.spacing)
+    value = value + (finish.ink - value) * burned
+    value = _quantised(jnp.clip(value, 0.0, 1.0), finish.coarse_step)
+    return (jnp.clip(value, 0.0, 1.0) * 65535.0 + 0.5).astype(jnp.uint16)
+
+
 def _draw(scene: Scene, textures, size: int):
     f = Field(*scene.field)
+    finish = Finish(*scene.finish) if scene.finish.shape[0] else None
     pixel = f.spacing
     grid = (jnp.arange(size, dtype=jnp.float32) + 0.5 - size / 2) * pixel
     film_x = jnp.broadcast_to(grid[None, :], (size, size))
@@ -202,17 +334,26 @@ def _draw(scene: Scene, textures, size: int):
     trabeculae = window(0, f.texture_row, f.texture_column)
     coarse = window(1, f.texture_column, f.texture_row)
     texture = 1.0 + f.bone_texture * (trabeculae + 0.5 * coarse)
-    total = _soft_tissue(x, y, f, coarse)
+    total = _soft_tissue(x, y, f, coarse, scene.strokes, finish)
     for i in range(scene.tubes.shape[0]):
         total += _tube(x, y, Tube(*scene.tubes[i]), texture, pixel, can_break=i < NUM_BREAKABLE)
     for i in range(scene.blobs.shape[0]):
         total += _blob(x, y, Blob(*scene.blobs[i]), texture, pixel)
     metal = jnp.zeros_like(total)
+    burned = jnp.zeros_like(total)
     for i in range(scene.segments.shape[0]):
-        stroke = _segment(x, y, film_x, film_y, Segment(*scene.segments[i]), pixel)
-        metal = jnp.maximum(metal, stroke)
+        p = Segment(*scene.segments[i])
+        stroke = _segment(x, y, film_x, film_y, p, pixel)
+        if finish is None:
+            metal = jnp.maximum(metal, stroke)
+        else:
+            metal = jnp.maximum(metal, jnp.where(p.film < 1.5, stroke, 0.0))
+            burned = jnp.maximum(burned, jnp.where(p.film > 1.5, stroke, 0.0))
     noise = window(2, f.noise_row, f.noise_column)
-    return _detect(total + metal, film_x, film_y, f, noise)
+    if finish is None:
+        return _detect(total + metal, film_x, film_y, f, noise)
+    burned = jnp.minimum(burned, 1.0)
+    return _process(total + metal, burned, film_x, film_y, f, finish, noise, coarse)
 
 
 @functools.cache

@@ -1,27 +1,58 @@
 """From a wrist, its injury and a view to the arrays that are drawn, and to the region boxes."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from wristmir_jax import anatomy as regions_table
 from wristmir_jax.images import phantom_bones as bones
-from wristmir_jax.images.phantom_anatomy import Anatomy
+from wristmir_jax.images import phantom_films as films
+from wristmir_jax.images import phantom_hand as fingers
+from wristmir_jax.images import phantom_objects as objects
+from wristmir_jax.images import phantom_others as others
+from wristmir_jax.images.phantom_anatomy import CARPALS, Anatomy
 from wristmir_jax.images.phantom_bones import LongBone, Motion
+from wristmir_jax.images.phantom_films import Film
 from wristmir_jax.images.phantom_fractures import Injury
-from wristmir_jax.images.phantom_parts import MU_SOFT, Blob, Field, Scene, Segment
+from wristmir_jax.images.phantom_parts import (
+    MU_SOFT,
+    NUM_BREAKABLE,
+    Blob,
+    Field,
+    Finish,
+    Scene,
+    Segment,
+    Stroke,
+    Tube,
+)
 from wristmir_jax.images.phantom_render import max_texture_offset
 
 NUM_SEGMENTS = 7
+# Of films that show more than the wrist: carpals, epiphyses, metacarpals and long bones first.
+_NUM_TUBES = NUM_BREAKABLE + 5 + fingers.NUM_TUBES
+_NUM_BLOBS = 4 + len(CARPALS) + fingers.NUM_BLOBS
 
 
 @dataclass(frozen=True)
 class Extras:
-    """What the film shows besides the wrist, and thin bone."""
+    """What the film shows besides the wrist, and thin bone.
+
+    Attributes:
+        cast: a ring of it, or a slab on one side where `splint` is set, too.
+        wires: number of Kirschner wires, 0 to 3.
+        plate: a volar plate with screws.
+    """
 
     cast: bool = False
     wires: int = 0
     osteopenia: bool = False
+    splint: bool = False
+    plate: bool = False
+
+    @property
+    def hardware(self) -> bool:
+        return self.wires > 0 or self.plate
 
 
 @dataclass(frozen=True)
@@ -29,6 +60,7 @@ class Pose:
     """Where the wrist lies on the film and how it was exposed; lengths mm, angles radians.
 
     `level` is the grey (0..1) that bone over soft tissue gets; `offsets` are windows of textures.
+    Where `film` is given, it decides everything but the level and the offsets.
     """
 
     rotation: float
@@ -47,6 +79,36 @@ class Pose:
     marker_y: float
     marker_size: float
     offsets: tuple[int, ...]
+    film: Film | None = None
+
+
+def sample_disturbed_pose(
+    anatomy: Anatomy,
+    laterality: str,
+    size: int,
+    disturbance: float,
+    rng: np.random.Generator,
+    subject: str = "wrist",
+) -> Pose:
+    """Draw a pose on a film that is not tidy; `subject` as in `phantom_films.sample_film`."""
+    pose = sample_pose(anatomy, size, rng)
+    mirror = _mirror(laterality)
+    return replace(
+        pose, film=films.sample_film(anatomy.width, mirror, size, disturbance, rng, subject)
+    )
+
+
+def sample_extras(extras: Extras, disturbance: float, rng: np.random.Generator) -> Extras:
+    """The extras of an exam with some more casts, splints, plates and wires."""
+    cast = extras.cast or rng.random() < 0.10 * disturbance
+    metal = rng.random() < 0.035 * disturbance
+    return replace(
+        extras,
+        cast=cast,
+        splint=cast and bool(rng.random() < 0.3),
+        plate=(extras.wires > 0 and bool(rng.random() < 0.4)) or (metal and rng.random() < 0.7),
+        wires=max(extras.wires, int(rng.integers(1, 4))) if metal else extras.wires,
+    )
 
 
 def sample_pose(anatomy: Anatomy, size: int, rng: np.random.Generator) -> Pose:
@@ -104,7 +166,10 @@ def build(
     radius_motion = bones.motion_of(radius, injury.radius, lateral)
     ulna_motion = bones.motion_of(ulna, injury.ulna, lateral)
     first, second, ulnar, styloid = bones.epiphyses(anatomy, injury, lateral, density, radius, ulna)
+    film = pose.film
     hand = _hand_motion(anatomy, radius_motion)
+    if film is not None:
+        hand = replace(hand, angle=hand.angle + film.deviation)
     stays = Motion() if injury.radius.kind == "sh3" and not lateral else radius_motion
     styloid = ulna_motion.blob(styloid)
     tubes = [
@@ -119,18 +184,114 @@ def build(
         styloid,
         *(hand.blob(blob) for blob in bones.carpals(anatomy, injury, lateral, density)),
     ]
-    segments = _marker(pose, lateral, laterality)
-    segments += _wires(anatomy, extras.wires, lateral, radius_motion)
-    segments += [Segment()] * (NUM_SEGMENTS - len(segments))
     field = _field(anatomy, injury, extras, lateral, laterality, pose, hand, size)
-    scene = Scene(
+    moved = ((radius, radius_motion), (ulna, ulna_motion))
+    wires = _wires(anatomy, extras.wires, lateral, radius_motion)
+    if film is None:
+        x, y = pose.marker_x * (0.82 if lateral else 1.0), pose.marker_y
+        segments = objects.marker(laterality, x, y, pose.marker_size) + wires
+        scene = _arrays(tubes, blobs, _filled(segments, NUM_SEGMENTS), field)
+        return scene, _boxes(anatomy, view, *moved, styloid, field, size)
+
+    optical = pose.level / field.exposure
+    field = films.place(field, film, anatomy.width, optical)
+    finish = films.finish_of(film, anatomy.width, optical, extras.splint)
+    side = size * film.spacing
+    posture = film.posture
+    tubes[:NUM_BREAKABLE] = fingers.forearm(tubes[:NUM_BREAKABLE], anatomy, posture)
+    metacarpals = tubes[NUM_BREAKABLE:]
+    phalanges, ends, flesh = fingers.fingers(anatomy, metacarpals, lateral, density, posture)
+    humerus, arm = fingers.elbow(anatomy, lateral, density, posture)
+    # Most films end before the knuckles: what they do not show is not drawn.
+    seen = [(t.origin_x, t.origin_y) for t in (*metacarpals, *phalanges, humerus)]
+    if films.on_film(*zip(*seen, strict=True), to_film(field), side):
+        tubes += [*phalanges, humerus]
+        blobs += ends
+        strokes = _strokes(flesh + arm)
+    else:
+        phalanges, strokes = [], []
+        finish = finish._replace(soft_top=1e6, soft_bottom=-1e6)
+    segments = objects.on_film(film, laterality, side) + wires
+    segments += objects.plate(anatomy.width, lateral, radius_motion) if extras.plate else []
+    segments += objects.worn(film, anatomy.width, phalanges)
+    segments = _filled(segments, objects.NUM_SEGMENTS)
+    scene = _arrays(tubes, blobs, segments, field, strokes, finish)
+    if not film.wrist:
+        return scene, np.full((len(regions_table.REGIONS), 4), np.nan, np.float32)
+    return scene, _boxes(anatomy, view, *moved, styloid, field, size, finish)
+
+
+def build_other(
+    subject: str, wrist: Scene, pose: Pose, size: int, rng: np.random.Generator
+) -> Scene:
+    """The film of `wrist` with another part of the body on it.
+
+    Args:
+        subject: of `phantom_others.DRAWN_HERE`.
+        wrist: a scene from `build` for `pose`, which has a film.
+        pose: of the film.
+        size: S, pixels a side.
+        rng: of the subject's proportions.
+    """
+    film = pose.film
+    assert film is not None
+    tubes, blobs, strokes = others.parts(subject, size * film.spacing, rng)
+    # Nothing of these breaks.
+    tubes = [Tube(opacity=0.0)] * NUM_BREAKABLE + tubes
+    tubes += [Tube(opacity=0.0)] * (_NUM_TUBES - len(tubes))
+    blobs += [Blob()] * (_NUM_BLOBS - len(blobs))
+    # The automatic exposure aims at what is there.
+    thick = max(s.depth * max(s.radius0, s.radius1) for s in strokes if not s.added)
+    field = Field(*wrist.field.tolist())._replace(
+        shift_x=film.at_x, shift_y=film.at_y, mirror=1.0, cast_mu=0.0,
+        exposure=film.level / (2.0 * MU_SOFT * thick + 0.3),
+    )  # fmt: skip
+    finish = film.finish._replace(soft_top=-1e6)
+    on_film = objects.on_film(film, "left", size * film.spacing)
+    segments = _filled(on_film, objects.NUM_SEGMENTS)
+    return _arrays(tubes, blobs, segments, field, _strokes(strokes), finish)
+
+
+def axis_degrees(pose: Pose, laterality: str) -> float:
+    """Angle in (-180, 180] by which the upright forearm was turned counter-clockwise on the film.
+
+    NaN where the film is not meant to show a wrist.
+    """
+    if pose.film is not None and not pose.film.wrist:
+        return float("nan")
+    # A mirrored wrist turns the other way.
+    angle = pose.film.angle if pose.film else _mirror(laterality) * pose.rotation
+    return 180.0 - (180.0 - float(np.rad2deg(angle))) % 360.0
+
+
+def _mirror(laterality: str) -> float:
+    return -1.0 if laterality == regions_table.MIRRORED_SIDE else 1.0
+
+
+def _filled(segments: list[Segment], number: int) -> list[Segment]:
+    return segments + [Segment()] * (number - len(segments))
+
+
+def _strokes(strokes: list[Stroke]) -> list[Stroke]:
+    return strokes + [Stroke()] * (fingers.NUM_STROKES - len(strokes))
+
+
+def _arrays(
+    tubes: list[Tube],
+    blobs: list[Blob],
+    segments: list[Segment],
+    field: Field,
+    strokes: Sequence[Stroke] = (),
+    finish: Sequence[float] = (),
+) -> Scene:
+    return Scene(
         np.array(tubes, np.float32),
         np.array(blobs, np.float32),
         np.array(segments, np.float32),
         np.array(field, np.float32),
+        np.array(strokes, np.float32).reshape(-1, len(Stroke._fields)),
+        np.array(finish, np.float32),
     )
-    moved = ((radius, radius_motion), (ulna, ulna_motion))
-    return scene, _boxes(anatomy, view, *moved, styloid, field, size)
 
 
 def _hand_motion(anatomy: Anatomy, radius: Motion) -> Motion:
@@ -168,7 +329,7 @@ def _field(
         # The technician centres what there is: half-way to where the hand went.
         shift_x=(0.3 * pose.shift_x if lateral else 0.42 * width + pose.shift_x) - 0.4 * hand.tx,
         shift_y=pose.shift_y,
-        mirror=-1.0 if laterality == regions_table.MIRRORED_SIDE else 1.0,
+        mirror=_mirror(laterality),
         soft_x=(-0.02 if lateral else -0.36) * width,
         soft_slope=0.01 if lateral else 0.02,
         soft_half=soft_half,
@@ -210,24 +371,6 @@ def _field(
     )
 
 
-_GLYPHS = {
-    "left": (((0, 0), (0, 1.2)), ((0, 0), (0.7, 0))),
-    "right": (
-        ((0, 0), (0, 1.2)), ((0, 1.2), (0.62, 0.95)), ((0.62, 0.95), (0, 0.6)),
-        ((0.2, 0.6), (0.7, 0)),
-    ),
-}  # fmt: skip
-
-
-def _marker(pose: Pose, lateral: bool, laterality: str) -> list[Segment]:
-    """Strokes of an L or R on the film; never mirrored."""
-    s, x, y = pose.marker_size, pose.marker_x * (0.82 if lateral else 1.0), pose.marker_y
-    return [
-        Segment(x + a[0] * s, y + a[1] * s, x + b[0] * s, y + b[1] * s, 0.11 * s, 2.0, 1.0)
-        for a, b in _GLYPHS[laterality]
-    ]
-
-
 # Where wires leave the radius proximally and what they are off at its styloid, in units of W.
 _WIRE_ENDS = {
     False: ((-0.32, -1.25, 0.0), (-0.05, -1.45, -0.10), (0.12, -1.15, 0.06)),
@@ -253,11 +396,14 @@ def _boxes(
     styloid: Blob,
     field: Field,
     size: int,
+    finish: Finish | None = None,
 ) -> np.ndarray:
     """Boxes around landmarks where they lie after the injury.
 
     Radius and ulna: from 1.12 widths of the radial metaphysis below the physis to the top of the
-    epiphysis; styloid: the tip and about 5 mm distally and ulnarly of it.
+    epiphysis; styloid: the tip and about 5 mm distally and ulnarly of it. Each is the axis-aligned
+    hull of the region's upright box, turned by the pose and cut at the film's edge. With a
+    `finish`, a region whose upright box mostly lies off the collimated field is absent.
     """
     width = anatomy.width
     reach = styloid.half_length
@@ -292,6 +438,10 @@ def _boxes(
         corners = np.array(
             [(x.min() - margin, y.min() - margin), (x.max() + margin, y.max() + margin)]
         )
+        if finish is not None and not films.shown(
+            corners, to_film(field), finish, size * field.spacing
+        ):
+            continue
         px, py = to_pixels(corners[[0, 0, 1, 1], 0], corners[[0, 1, 0, 1], 1], field, size)
         box = np.clip(np.array([px.min(), py.min(), px.max(), py.max()]), 0.0, size)
         # Off the film is missing.
@@ -307,9 +457,18 @@ def _outline(bone: LongBone, motion: Motion, down: float, top: float) -> list[tu
     return fixed + [motion.point(x, bone.end_y + y) for x in (left, right) for y in (0.0, top)]
 
 
+def to_film(field: Field) -> Callable:
+    """The function from mm in the frame of the wrist to mm from the middle of the film."""
+    cos, sin = np.cos(field.rotation), np.sin(field.rotation)
+
+    def turned(x, y):
+        film_x = field.mirror * (cos * x - sin * y + field.shift_x)
+        return film_x, sin * x + cos * y + field.shift_y
+
+    return turned
+
+
 def to_pixels(x, y, field: Field, size: int):
     """From mm in the frame of the wrist to pixel columns and rows of the film."""
-    cos, sin = np.cos(field.rotation), np.sin(field.rotation)
-    film_x = field.mirror * (cos * x - sin * y + field.shift_x)
-    film_y = sin * x + cos * y + field.shift_y
+    film_x, film_y = to_film(field)(x, y)
     return film_x / field.spacing + size / 2, size / 2 - film_y / field.spacing

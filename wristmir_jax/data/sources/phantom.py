@@ -11,6 +11,7 @@ from wristmir_jax.errors import UserError
 # Films are rendered at this many times the size that the towers see, within these limits.
 _OVERSAMPLING = 2
 _MIN_FILM, _MAX_FILM = 256, 512
+MAX_DISTURBANCE = 3.0
 
 
 class PhantomSource:
@@ -20,22 +21,35 @@ class PhantomSource:
     stored.
 
     Raises:
-        UserError: `num_exams` is below 1.
+        UserError: `num_exams` is below 1 or `disturbance` (see `phantom.exams`) is out of range.
     """
 
-    def __init__(self, num_exams: int, seed: int = 0, image_size: int = 128):
+    def __init__(
+        self, num_exams: int, seed: int = 0, image_size: int = 128, disturbance: float = 0.0
+    ):
         if num_exams < 1:
             raise UserError(f"--num_exams={num_exams}: --source=phantom needs at least 1")
+        if not 0.0 <= disturbance <= MAX_DISTURBANCE:
+            raise UserError(
+                f"--disturbance={disturbance:g}: choose 0 (tidy films) to {MAX_DISTURBANCE:g}"
+            )
         self._num_exams = num_exams
+        self._disturbance = disturbance
         self._seed = seed
         self._film_size = min(max(_OVERSAMPLING * image_size, _MIN_FILM), _MAX_FILM)
-        self.info = SourceInfo("phantom", "Phantoms (synthetic wrists)", True, REGION_NAMES)
+        title = "Phantoms (synthetic wrists)"
+        if disturbance > 0:
+            title = f"Phantoms (synthetic wrists, disturbance {disturbance:g})"
+        self.info = SourceInfo("phantom", title, True, REGION_NAMES)
 
     def rows(self, num_workers: int, progress: bool) -> Iterator[ExamImage | Rejection]:
         # Rendering starts JAX, which the worker processes never need.
         from wristmir_jax.images import phantom
 
-        for exam in phantom.exams(self._num_exams, self._seed, image_size=self._film_size):
+        exams = phantom.exams(
+            self._num_exams, self._seed, self._film_size, disturbance=self._disturbance
+        )
+        for exam in exams:
             findings = exam.findings
             for view in exam.views:
                 yield ExamImage(
@@ -55,6 +69,7 @@ class PhantomSource:
                     osteopenia=_known(findings.osteopenia),
                     pixel_spacing_mm=view.pixel_spacing_mm,
                     boxes=view.boxes,
+                    axis_degrees=view.axis_degrees,
                 )
 
 
