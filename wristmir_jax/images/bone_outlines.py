@@ -297,7 +297,9 @@ def phantom_outlines(anatomy: Anatomy, view: str, rotation: float = 0.0) -> Outl
     bones |= zip(names, phantom_bones.carpals(anatomy, Injury(), lateral, 1.0), strict=True)
     bones |= zip(METACARPALS, phantom_bones.metacarpals(anatomy, lateral, 1.0), strict=True)
     outlines = {
-        name: tube_outline(bone, 3.3 * anatomy.width) if isinstance(bone, Tube) else blob_outline(bone)
+        name: tube_outline(bone, 3.3 * anatomy.width)
+        if isinstance(bone, Tube)
+        else blob_outline(bone)
         for name, bone in bones.items()
         if isinstance(bone, Tube) or bone.mu_inside > 0
     }
