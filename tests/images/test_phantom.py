@@ -1,7 +1,6 @@
 """Phantom exams as others get them: reproducible, well-formed, as frequent as the table says."""
 
 import collections
-import itertools
 import json
 from importlib import resources
 
@@ -43,14 +42,15 @@ def test_exams_do_not_change_with_the_image_size(exams):
 
 
 def test_films_are_16_bit_and_use_their_range(exams):
-    for view in itertools.chain.from_iterable(exam.views for exam in exams):
+    for exam, view in ((exam, view) for exam in exams for view in exam.views):
         assert view.pixels.shape == (SIZE, SIZE)
         assert view.pixels.dtype == np.uint16
         assert view.pixels.min() == 0
         assert view.pixels.max() > 30_000
         inside = view.pixels[view.pixels > 0]
         assert np.unique(inside).size > 256
-        assert (inside == 65_535).mean() < 0.02
+        # Wires are as white as the film gets.
+        assert (inside == 65_535).mean() < (0.05 if exam.findings.hardware else 0.02)
 
 
 def test_ids_and_boxes_are_well_formed(exams):

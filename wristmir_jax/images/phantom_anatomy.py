@@ -1,10 +1,14 @@
 """Size and maturity of a growing wrist: from age and sex to millimetres.
 
-The curves are smooth fits by eye through published appearance ages (Greulich and Pyle's order of
-ossification; girls are ahead) and through outlines of public pediatric wrists; a first version.
+Appearance ages follow Greulich and Pyle's order of ossification (girls are ahead); places, sizes
+and angles are curves over age through the outlines of public pediatric wrists
+(`real_shapes.json`, made by `tools/bone_shapes.py`).
 """
 
-from dataclasses import dataclass
+import functools
+import json
+from dataclasses import dataclass, replace
+from importlib import resources
 
 import numpy as np
 
@@ -12,54 +16,46 @@ _AGES = (0.5, 1.0, 3.0, 5.0, 7.0, 10.0, 12.0, 14.0, 16.0, 18.0)
 # Width of the distal radial metaphysis on a PA film, mm.
 _WIDTH_MALE = (11.5, 14.0, 17.6, 19.8, 21.2, 23.8, 25.8, 28.0, 30.5, 31.5)
 _WIDTH_FEMALE = (10.8, 13.4, 16.9, 19.2, 20.6, 23.2, 24.8, 26.2, 27.4, 27.8)
-_SEX_LEAD = 0.85  # Girls ossify at about this fraction of the boys' age.
+SEX_LEAD = 0.85  # Girls ossify at about this fraction of the boys' age.
 
 
 @dataclass(frozen=True)
 class Bone:
-    """One small bone in units of the radial width W: position, half-axes, direction of the first.
+    """One small bone: when it appears (boys' years), and how its outline departs from an ellipse.
 
-    `pa` and `lateral` are (x, y, half_length, half_height, degrees); `appears` is in boys' years.
+    Where it lies and how large it is are curves of `real_shapes.json`.
     """
 
     name: str
     appears: float
-    pa: tuple[float, float, float, float, float]
-    lateral: tuple[float, float, float, float, float]
     square: float = 0.15
     bend: float = 0.0
     taper: float = 0.0
 
 
 CARPALS = (
-    Bone(
-        "capitate",
-        0.2,
-        (-0.14, 0.92, 0.44, 0.27, 93),
-        (-0.02, 0.93, 0.42, 0.25, 95),
-        0.35,
-        taper=-0.12,
-    ),
-    Bone(
-        "hamate",
-        0.35,
-        (-0.60, 1.04, 0.36, 0.25, 122),
-        (0.04, 1.02, 0.34, 0.24, 80),
-        0.25,
-        taper=-0.25,
-    ),
-    Bone("triquetrum", 2.3, (-0.78, 0.63, 0.29, 0.20, 122), (-0.12, 0.62, 0.26, 0.19, 100), 0.2),
-    Bone(
-        "lunate", 3.5, (-0.35, 0.40, 0.29, 0.20, 22), (0.00, 0.40, 0.24, 0.21, 60), 0.3, bend=0.06
-    ),
-    Bone(
-        "scaphoid", 5.2, (0.21, 0.58, 0.38, 0.20, 58), (0.16, 0.60, 0.36, 0.18, 55), 0.2, bend=-0.05
-    ),
-    Bone("trapezium", 5.4, (0.55, 1.04, 0.29, 0.22, 95), (0.33, 1.06, 0.27, 0.22, 80), 0.3),
-    Bone("trapezoid", 5.6, (0.33, 1.14, 0.22, 0.19, 130), (0.08, 1.13, 0.22, 0.19, 90), 0.4),
-    Bone("pisiform", 9.0, (-0.85, 0.60, 0.20, 0.15, 80), (0.40, 0.58, 0.20, 0.14, 90), 0.1),
+    Bone("capitate", 0.2, 0.35, taper=-0.12),
+    Bone("hamate", 0.35, 0.25, taper=-0.25),
+    Bone("triquetrum", 2.0, 0.2),
+    Bone("lunate", 3.3, 0.3, bend=0.06),
+    Bone("scaphoid", 4.8, 0.2, bend=-0.05),
+    Bone("trapezium", 5.2, 0.3),
+    Bone("trapezoid", 5.4, 0.4),
+    Bone("pisiform", 8.5, 0.1),
 )
-_RADIAL_EPIPHYSIS, _ULNAR_EPIPHYSIS, _STYLOID = 1.0, 6.2, 7.8
+_RADIAL_EPIPHYSIS, _ULNAR_EPIPHYSIS, _STYLOID = 0.8, 6.2, 7.8
+# Of the hand against the forearm, degrees.
+_HAND_TURN = {"pa": 5.0, "lateral": 6.0}
+
+
+@functools.cache
+def _shapes() -> tuple[tuple[float, ...], dict[tuple[str, str], tuple[int, list[float]]]]:
+    """Ages of the curves, and (view, quantity) -> (place in `Anatomy.variation`, curve and SD)."""
+    file = resources.files("wristmir_jax.images").joinpath("real_shapes.json")
+    table = json.loads(file.read_text())
+    keys = [(view, name) for view, curves in table["curves"].items() for name in curves]
+    places = {key: (place, table["curves"][key[0]][key[1]]) for place, key in enumerate(keys)}
+    return tuple(table["ages"]), places
 
 
 @dataclass(frozen=True)
@@ -78,6 +74,8 @@ class Anatomy:
         inclination, tilt: of the radial joint surface, slopes seen from the front and the side.
         cortex: of the shaft of the radius.
         density: of the bones, 1 = usual.
+        skeletal: age of the skeleton in boys' years.
+        variation: standard normal departures of this wrist from the mean, see `value`.
     """
 
     age_years: float
@@ -98,6 +96,25 @@ class Anatomy:
     tilt: float
     cortex: float
     density: float
+    skeletal: float
+    variation: tuple[float, ...]
+
+    def value(self, view: str, quantity: str, spread: float = 1.0) -> float:
+        """A quantity of `bone_outlines.measure` for this wrist, in its units.
+
+        Args:
+            view: "pa" or "lateral".
+            quantity: its name.
+            spread: share of the measured standard deviation that this wrist departs by.
+        """
+        ages, places = _shapes()
+        place, (*curve, sd) = places[view, quantity]
+        mean = float(np.interp(self.skeletal, ages, curve))
+        return mean + spread * sd * self.variation[place]
+
+    def hand_turn(self, view: str) -> float:
+        """How far the hand is turned against the forearm, degrees counter-clockwise."""
+        return _HAND_TURN[view] * self.variation[-1 if view == "pa" else -2]
 
     @property
     def shaft_width(self) -> float:
@@ -120,7 +137,7 @@ def sample_anatomy(age_years: float, male: bool, rng: np.random.Generator) -> An
     widths = _WIDTH_MALE if male else _WIDTH_FEMALE
     width = float(np.interp(age_years, _AGES, widths)) * float(np.exp(0.06 * rng.standard_normal()))
     # Skeletal age in boys' years; its spread is about 10 % of the age.
-    skeletal = age_years * (1.0 if male else 1.0 / _SEX_LEAD) + 0.09 * age_years * float(
+    skeletal = age_years * (1.0 if male else 1.0 / SEX_LEAD) + 0.09 * age_years * float(
         np.clip(rng.standard_normal(), -1.8, 1.8)
     )
 
@@ -129,23 +146,36 @@ def sample_anatomy(age_years: float, male: bool, rng: np.random.Generator) -> An
         return 0.0 if share <= 0 else float(np.clip(share, 0.04, 1.0) ** 0.6)
 
     closure = float(np.clip((skeletal - 15.2) / 2.2, 0.0, 1.0))
-    return Anatomy(
+    _, places = _shapes()
+    variation = np.clip(rng.standard_normal(len(places) + 2), -2.0, 2.0)
+    anatomy = Anatomy(
         age_years=age_years,
         male=male,
         width=width,
-        width_lateral=width * rng.uniform(0.72, 0.80),
-        ulna_width=width * rng.uniform(0.54, 0.62),
-        spacing=width * rng.uniform(0.88, 1.0),
-        ulnar_offset=rng.uniform(0.02, 0.16) * width,
-        physis_gap=(1.0 - closure) * float(np.interp(skeletal, (1, 6, 14), (2.0, 1.6, 1.1))),
+        width_lateral=width * rng.uniform(0.74, 0.88),
+        ulna_width=0.0,
+        spacing=0.0,
+        ulnar_offset=0.0,
+        physis_gap=0.0,
         closure=closure,
         radial_epiphysis=ossified(_RADIAL_EPIPHYSIS, 9.0),
         ulnar_epiphysis=ossified(_ULNAR_EPIPHYSIS, 5.0),
         styloid=ossified(_STYLOID, 4.0),
-        styloid_length=width * rng.uniform(0.16, 0.26),
+        styloid_length=width * rng.uniform(0.11, 0.20),
         carpals=tuple(ossified(bone.appears, 6.5) for bone in CARPALS),
-        inclination=rng.uniform(0.30, 0.45),
-        tilt=rng.uniform(0.10, 0.22),
+        inclination=0.0,
+        tilt=0.0,
         cortex=float(np.interp(age_years, (1, 8, 16), (1.1, 1.7, 2.4))) * rng.uniform(0.85, 1.15),
         density=rng.uniform(0.88, 1.12),
+        skeletal=float(np.clip(skeletal, 0.3, 20.0)),
+        variation=tuple(float(v) for v in variation),
+    )
+    return replace(
+        anatomy,
+        ulna_width=width * anatomy.value("pa", "ulna_width"),
+        spacing=-width * anatomy.value("pa", "ulna_x"),
+        ulnar_offset=-width * anatomy.value("pa", "ulna_y"),
+        physis_gap=(1.0 - closure) * width * max(0.01, anatomy.value("pa", "physis_gap", 0.5)),
+        inclination=float(np.tan(np.deg2rad(anatomy.value("pa", "joint_slope")))),
+        tilt=-float(np.tan(np.deg2rad(anatomy.value("lateral", "joint_slope")))),
     )

@@ -74,9 +74,11 @@ class LongBone:
     def tube(self, anatomy: Anatomy, density: float) -> Tube:
         shaft = self.half * self.shaft_share
         flare = self.half - shaft
+        # The shaft, not the end, moves where one edge flares more than the other.
+        shift = 0.25 * self.side * flare
         return Tube(
-            origin_x=self.end_x,
-            origin_y=self.end_y,
+            origin_x=self.end_x - shift * float(np.cos(self.tilt)),
+            origin_y=self.end_y + shift * float(np.sin(self.tilt)),
             axis_x=float(np.sin(self.tilt)),
             axis_y=float(np.cos(self.tilt)),
             bow=self.bow,
@@ -104,22 +106,30 @@ class LongBone:
 def long_bones(anatomy: Anatomy, view: str) -> tuple[LongBone, LongBone]:
     """Radius and ulna as `view` shows them; the ulna lies dorsally on a lateral film."""
     width = anatomy.width
-    if view == "lateral":
+    lateral = view == "lateral"
+    if lateral:
+        seen = anatomy.width_lateral
         radius = LongBone(
-            0.0, 0.0, 0.02, anatomy.width_lateral / 2, 0.44, 0.60 * width, 1.05, 0.0, -0.2
+            0.0, 0.0, 0.0, seen / 2, 0.42 + 0.03 * anatomy.variation[0], 0.55 * seen, 1.05, 0.0, 1.0
         )
         ulna = LongBone(
-            -0.20 * width, -anatomy.ulnar_offset, 0.03, 0.46 * anatomy.ulna_width, 0.55,
-            0.42 * width, 1.0, 0.0, 0.0,
+            anatomy.value(view, "ulna_x") * seen,
+            anatomy.value(view, "ulna_y") * seen,
+            -float(np.deg2rad(anatomy.value(view, "ulna_lean"))),
+            anatomy.value(view, "ulna_width") * seen / 2,
+            0.60, 0.36 * seen, 1.0, 0.0, 0.0,
         )  # fmt: skip
         return radius, ulna
     oblique = view == "oblique"
     radius = LongBone(
-        0.0, 0.0, 0.0, width / 2 * (0.92 if oblique else 1.0), 0.40, 0.70 * width, 0.80, 3e-4, -0.35
-    )
+        0.0, 0.0, 0.0, width / 2 * (0.92 if oblique else 1.0),
+        0.40 + 0.04 * anatomy.variation[0], (0.70 + 0.05 * anatomy.variation[1]) * width,
+        0.80, 3e-4, -0.35,
+    )  # fmt: skip
     ulna = LongBone(
-        -anatomy.spacing * (0.72 if oblique else 1.0), -anatomy.ulnar_offset, -0.015,
-        anatomy.ulna_width / 2, 0.55, 0.42 * width, 0.9, 0.0, 0.15,
+        -anatomy.spacing * (0.72 if oblique else 1.0), -anatomy.ulnar_offset,
+        -float(np.deg2rad(anatomy.value("pa", "ulna_lean", 0.7))),
+        anatomy.ulna_width / 2, 0.59, 0.36 * width, 0.9, 0.0, 0.15,
     )  # fmt: skip
     return radius, ulna
 
@@ -231,13 +241,16 @@ def epiphyses(
         second = radial._replace(keep=1.0, split_at=place + 0.5 * gap, split_slope=0.15)
 
     grown = anatomy.ulnar_epiphysis
-    half = ulna.half * (0.3 + 0.72 * grown)
-    height = anatomy.width * (0.05 + 0.19 * grown)
-    gap = 0.8 * anatomy.physis_gap + 0.04 * anatomy.width * (1.0 - grown)
+    view, scale = _scale(anatomy, lateral)
+    young = _early(grown)
+    joins = 1.0 - 0.09 * anatomy.closure
+    half = 0.5 * young * joins * scale * anatomy.value(view, "ulnar_epiphysis_width")
+    height = young * scale * anatomy.value(view, "ulnar_epiphysis_height", 0.7)
+    gap = scale * anatomy.value(view, "ulnar_epiphysis_gap", 0.5) * (1.0 - anatomy.closure)
     overlap = anatomy.closure * 0.3 * height
     seen = float(grown > 0)
     ulnar = Blob(
-        center_x=ulna.end_x,
+        center_x=ulna.end_x + scale * anatomy.value(view, "ulnar_epiphysis_x"),
         center_y=ulna.end_y + gap - overlap + 0.5 * (height + overlap),
         axis_x=float(np.cos(ulna.tilt)),
         axis_y=-float(np.sin(ulna.tilt)),
@@ -260,18 +273,25 @@ def epiphyses(
 def _radial_epiphysis(anatomy: Anatomy, lateral: bool, density: float, radius: LongBone) -> Blob:
     """A wedge with a flat base along the physis, taller radially (PA) or dorsally (lateral)."""
     grown = anatomy.radial_epiphysis
-    width = anatomy.width
-    half = radius.half * (0.25 + 0.84 * grown)
-    height = width * (0.10 + 0.32 * grown)
-    gap = anatomy.physis_gap + 0.06 * width * (1.0 - grown)
+    view, width = _scale(anatomy, lateral)
+    young = _early(grown)
+    # The metaphysis catches up with the epiphysis while they fuse.
+    joins = 1.0 - 0.09 * anatomy.closure
+    half = 0.5 * young * joins * width * anatomy.value(view, "radial_epiphysis_width")
+    left, middle, right = (
+        young * width * max(0.08, anatomy.value(view, f"radial_epiphysis_height_at_{share}", 0.6))
+        for share in (0.2, 0.5, 0.8)
+    )
+    height = middle
+    gap = (1.0 - anatomy.closure) * width * max(0.01, anatomy.value(view, "physis_gap", 0.5))
     overlap = anatomy.closure * 0.3 * height
-    slope = (-anatomy.tilt if lateral else anatomy.inclination) * grown
     half_height = 0.5 * (height + overlap)
-    taper = 0.5 * slope * half / half_height
-    pinch = 0.10 * grown
+    # At 0.6 of its half-length the superellipse below has 0.917 of its height.
+    taper = float(np.clip((right - left) / (1.2 * 0.917 * height), -0.7, 0.7))
+    pinch = float(np.clip(((right + left) / (2 * 0.917 * height) - 1.0) / 0.36, -0.1, 0.8))
     seen = float(grown > 0)
     return Blob(
-        center_x=radius.end_x + (0.02 if lateral else 0.05) * width * (2.0 - grown),
+        center_x=radius.end_x + width * anatomy.value(view, "radial_epiphysis_x"),
         center_y=radius.end_y + gap - overlap + half_height,
         axis_x=float(np.cos(radius.tilt)),
         axis_y=-float(np.sin(radius.tilt)),
@@ -324,24 +344,26 @@ def _styloid(
 
 def carpals(anatomy: Anatomy, injury: Injury, lateral: bool, density: float) -> list[Blob]:
     """The carpal bones; what has not ossified is hidden, a broken scaphoid has its line."""
-    width = anatomy.width
+    view, width = _scale(anatomy, lateral)
     blobs = []
     for bone, grown in zip(CARPALS, anatomy.carpals, strict=True):
-        x, y, a, b, degrees = bone.lateral if lateral else bone.pa
-        # A young ossification centre is a small round dot.
-        size = 0.14 + 0.84 * grown
-        b = b * width * size
-        a = b + (a * width * size - b) * (0.3 + 0.7 * grown)
+        young = _early(grown)
+        x, y, direction = _in_hand(anatomy, view, bone.name)
+        a, b = (
+            0.5 * young * width * anatomy.value(view, f"{bone.name}_{axis}", 0.8)
+            / (1.0 + 0.12 * bone.square)
+            for axis in ("length", "breadth")
+        )  # fmt: skip
         seen = float(grown > 0)
         blobs.append(
             Blob(
-                center_x=x * width,
-                center_y=y * width + _lift(anatomy),
-                axis_x=float(np.cos(np.deg2rad(degrees))),
-                axis_y=float(np.sin(np.deg2rad(degrees))),
+                center_x=x,
+                center_y=y,
+                axis_x=float(np.cos(direction)),
+                axis_y=float(np.sin(direction)),
                 half_length=a,
                 half_height=b,
-                depth=0.25 * width * size,
+                depth=(0.28 if lateral else 0.36) * (a + b),
                 bend=bone.bend * width * grown * 2.0,
                 taper=bone.taper * grown,
                 square=bone.square,
@@ -356,39 +378,52 @@ def carpals(anatomy: Anatomy, injury: Injury, lateral: bool, density: float) -> 
     return blobs
 
 
-def _lift(anatomy: Anatomy) -> float:
-    """Cartilage holds the small bones of a young child further from the radius, mm."""
-    return (0.02 + 0.28 * (1.0 - anatomy.radial_epiphysis)) * anatomy.width
+def _scale(anatomy: Anatomy, lateral: bool) -> tuple[str, float]:
+    """The view whose curves hold, and the width of the radius that they are in units of, mm."""
+    return ("lateral", anatomy.width_lateral) if lateral else ("pa", anatomy.width)
 
 
-# Base (x, y) in units of W, direction in degrees, thickness.
-_METACARPALS = {
-    False: ((-0.76, 1.26, 109, 0.9), (-0.45, 1.31, 100, 0.95), (-0.10, 1.36, 92, 1.0),
-            (0.30, 1.36, 80, 1.05), (0.78, 1.20, 62, 1.05)),
-    True: ((-0.12, 1.34, 95, 0.9), (-0.05, 1.38, 91, 0.95), (0.02, 1.38, 87, 1.0),
-           (0.08, 1.38, 82, 1.0), (0.42, 1.24, 55, 1.0)),
-}  # fmt: skip
+def _early(grown: float) -> float:
+    """A bone that has just appeared is smaller than the mean of those seen at its age."""
+    return float(np.clip(0.45 + 1.6 * grown, 0.45, 1.0))
+
+
+def _in_hand(
+    anatomy: Anatomy, view: str, bone: str, part: str = "", spread: float = 0.5
+) -> tuple[float, float, float]:
+    """Where a bone of the hand lies, mm, and its direction, radians, as the hand is turned."""
+    width = anatomy.width_lateral if view == "lateral" else anatomy.width
+    x = width * anatomy.value(view, f"{bone}{part}_x", spread)
+    y = width * anatomy.value(view, f"{bone}{part}_y", spread)
+    direction = anatomy.value(view, f"{bone}_direction", 0.5)
+    hand = Motion(float(np.deg2rad(anatomy.hand_turn(view))), 0.0, 0.3 * width)
+    return *hand.point(x, y), float(np.deg2rad(direction)) + hand.angle
 
 
 def metacarpals(anatomy: Anatomy, lateral: bool, density: float) -> list[Tube]:
-    """The five metacarpals."""
-    width = anatomy.width
+    """The five metacarpals, the fifth first."""
+    view, width = _scale(anatomy, lateral)
     tubes = []
-    for x, y, degrees, thick in _METACARPALS[lateral]:
-        length = 2.0 * width * (0.75 if degrees < 70 else 1.0)
-        along_x, along_y = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    for number in (5, 4, 3, 2, 1):
+        name = f"metacarpal_{number}"
+        base_x, base_y, direction = _in_hand(anatomy, view, name, "_base", 0.4)
+        length = anatomy.width * (1.5 if number == 1 else 2.0)
+        along_x, along_y = float(np.cos(direction)), float(np.sin(direction))
+        base = width * anatomy.value(view, f"{name}_base_width", 0.6)
+        middle = width * anatomy.value(view, f"{name}_width", 0.6)
+        flare = max(0.0, base - middle) / 2 / 0.882
         tubes.append(
             Tube(
-                origin_x=float(x * width + length * along_x),
-                origin_y=float(y * width + _lift(anatomy) + length * along_y),
-                axis_x=float(along_x),
-                axis_y=float(along_y),
+                origin_x=base_x + length * along_x,
+                origin_y=base_y + length * along_y,
+                axis_x=along_x,
+                axis_y=along_y,
                 length=length,
-                shaft=0.125 * width * thick,
+                shaft=middle / 2 - 0.118 * flare,
                 flare_left=0.11 * width,
                 flare_right=0.11 * width,
                 flare_length=0.30 * width,
-                base_flare=0.08 * width * thick,
+                base_flare=flare,
                 base_length=0.22 * width,
                 cortex_shaft=0.050 * width,
                 cortex_end=0.022 * width,
