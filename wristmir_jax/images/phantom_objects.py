@@ -75,9 +75,7 @@ def _oval(side: float, rng: np.random.Generator) -> list[Segment]:
     a, b = rng.uniform(0.04, 0.10, 2) * side
     t = np.linspace(0.0, 2.0 * np.pi, 9)
     px, py = x + a * np.cos(t), y + b * np.sin(t)
-    return [
-        Segment(px[k], py[k], px[k + 1], py[k + 1], 0.003 * side, 50.0, 2.0) for k in range(8)
-    ]
+    return [Segment(px[k], py[k], px[k + 1], py[k + 1], 0.003 * side, 50.0, 2.0) for k in range(8)]
 
 
 def plate(width: float, lateral: bool, radius) -> list[Segment]:

@@ -20,6 +20,7 @@ from wristmir_jax.learning import workdir as workdirs
 from wristmir_jax.learning.dry_run import Memory, Shapes, describe
 from wristmir_jax.learning.inputs import make_batches, make_tokenizer
 from wristmir_jax.learning.localizer_loss import localizer_loss
+from wristmir_jax.learning.localizer_run import file_or_run
 from wristmir_jax.learning.messages import tell
 from wristmir_jax.learning.pretraining import load_pretrained
 from wristmir_jax.learning.record_order import keep_neighbours, record_order
@@ -27,7 +28,6 @@ from wristmir_jax.learning.state import TrainState, plan_state, plan_state_of
 from wristmir_jax.learning.step import LossFunction, batch_loss
 from wristmir_jax.learning.validation import NoValidation, Validation
 from wristmir_jax.models.localizer import Localizer, LocalizerSpec
-from wristmir_jax.models.localizer_file import read_localizer
 
 
 class Task(Protocol):
@@ -146,7 +146,7 @@ class LocalizerTask:
         path = self._config.pretrained.localizer
         if not path:
             return {}
-        file = read_localizer(path)
+        file = file_or_run(path)
         if file.spec != self._spec:
             raise UserError(
                 f"config.pretrained.localizer={path}: holds a network of {file.spec}, the config "

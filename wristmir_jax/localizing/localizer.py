@@ -180,7 +180,7 @@ class Localizer:
             films: each (H, W), bone bright: float32 in [0, 1] as `images.reading.window` gives
                 them, or the same as uint8. Sides above 700 pixels gain nothing.
         """
-        return [self._located(*looks) for looks in self.look(films)]
+        return [self.located(looks) for looks in self.look(films)]
 
     def look(self, films: Sequence[np.ndarray]) -> list[tuple[Finding, Finding, Finding]]:
         """What each look at each film says: the whole film, then close, then close in a mirror."""
@@ -223,10 +223,10 @@ class Localizer:
         side_Rx2 = np.sqrt(plain.side_Rx2 * mirrored.side_Rx2)
         return hulls(center_Rx2, side_Rx2, axis), axis
 
-    def _located(self, *looks: Finding) -> Located:
-        triple = (looks[0], looks[1], looks[2])
-        confidence_R = self.confidence(triple).astype(np.float32)
-        boxes_Rx4, axis = self.boxes(triple)
+    def located(self, looks: tuple[Finding, Finding, Finding]) -> Located:
+        """What is said of a film after its looks."""
+        confidence_R = self.confidence(looks).astype(np.float32)
+        boxes_Rx4, axis = self.boxes(looks)
         found_R = confidence_R >= MIN_CONFIDENCE
         view_V = _softmax(looks[1].view_V + looks[2].view_V)
         # In the mirror a left wrist looks like a right one.
