@@ -105,17 +105,23 @@ def locate(
     """The R regions on each film, in pixels of the film itself; NaN where not found."""
     columns = [anatomy.REGION_NAMES.index(name) for name in regions]
     answers = localizer.locate([film.pixels for film in films])
-    found = []
-    for film, answer in zip(films, answers, strict=True):
-        (height, width), (small_height, small_width) = film.original_size, film.pixels.shape
-        scale = np.array([width / small_width, height / small_height] * 2)
-        boxes = (np.asarray(answer.boxes, np.float64)[columns] * scale).astype(np.float32)
-        x0, y0, x1, y1 = boxes.T
-        touches = (x1 > x0) & (y1 > y0) & (x0 < width) & (y0 < height) & (x1 > 0) & (y1 > 0)
-        # Comparisons with NaN are false, so that half a box counts as none.
-        boxes[~(touches & np.isfinite(boxes).all(axis=1))] = np.nan
-        found.append(FilmBoxes(boxes, float(answer.axis_degrees)))
-    return found
+    return [
+        FilmBoxes(boxes_on_film(answer, film)[columns], float(answer.axis_degrees))
+        for film, answer in zip(films, answers, strict=True)
+    ]
+
+
+def boxes_on_film(answer: Located, film: SmallFilm) -> np.ndarray:
+    """The boxes of an answer in pixels of the film itself, float32 (R, 4) in the order of
+    `anatomy.REGION_NAMES`, NaN where not found or off the film."""
+    (height, width), (small_height, small_width) = film.original_size, film.pixels.shape
+    scale = np.array([width / small_width, height / small_height] * 2)
+    boxes = (np.asarray(answer.boxes, np.float64) * scale).astype(np.float32)
+    x0, y0, x1, y1 = boxes.T
+    touches = (x1 > x0) & (y1 > y0) & (x0 < width) & (y0 < height) & (x1 > 0) & (y1 > 0)
+    # Comparisons with NaN are false, so that half a box counts as none.
+    boxes[~(touches & np.isfinite(boxes).all(axis=1))] = np.nan
+    return boxes
 
 
 def without_cartilage(boxes: np.ndarray, regions: tuple[str, ...], age_years: float) -> np.ndarray:
