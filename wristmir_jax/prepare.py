@@ -28,7 +28,7 @@ _NUM_EXAMS = flags.DEFINE_integer("num_exams", 100, "Exams to render (--source=p
 _DISTURBANCE = flags.DEFINE_float(
     "disturbance",
     0.0,
-    "How far phantoms are from tidy films: 0 tidy, 1 any pose, field and exposure (--source=phantom).",
+    "How far phantoms are from tidy films (--source=phantom): 0 tidy, 1 any pose, field, exposure.",
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Of phantoms and of caption wordings.")
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 128, "Pixels a side of the whole film.")
@@ -36,12 +36,7 @@ _CROP_SIZE = flags.DEFINE_integer("crop_size", 64, "Pixels a side of a region's 
 _NUM_PHRASINGS = flags.DEFINE_integer("num_phrasings", 6, "Wordings of each caption.")
 _VALIDATION = flags.DEFINE_float("validation_fraction", 0.1, "Of the patients.")
 _TEST = flags.DEFINE_float("test_fraction", 0.2, "Of the patients.")
-_SPLIT_DISTURBANCE = flags.DEFINE_float(
-    "disturbance",
-    0.0,
-    "How far phantoms are from tidy films: 0 tidy, 1 any pose, field and exposure (--source=phantom).",
-)
-_SEED = flags.DEFINE_integer("split_seed", 0, "Another seed, another partition.")
+_SPLIT_SEED = flags.DEFINE_integer("split_seed", 0, "Another seed, another partition.")
 _NUM_WORKERS = flags.DEFINE_integer(
     "num_workers", 0, "Processes that decode films; 0 = all cores.", lower_bound=0
 )

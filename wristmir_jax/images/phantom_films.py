@@ -97,7 +97,10 @@ def sample_film(
         along += rng.normal(0.0, 0.25)
     side = width / share
     finish = _collimation(side / 2, chance, rng)
-    frame, frame_width = float(rng.random() < 0.35) * rng.uniform(0.3, 1.0), rng.uniform(0.003, 0.014)
+    frame, frame_width = (
+        float(rng.random() < 0.35) * rng.uniform(0.3, 1.0),
+        rng.uniform(0.003, 0.014),
+    )
     angle = _angle(disturbance, rng)
     anchor_x = -0.3 + rng.normal(0.0, 0.15)
     at = _place(finish, side, width, share, angle, mirror, some, rng, subject != "wrist")

@@ -1,4 +1,4 @@
-"""What else is on films: plates and screws, rings and watches, markers, letters, a reader's oval."""
+"""What else is on films: plates and screws, rings, watches, markers, letters, a reader's oval."""
 
 from collections.abc import Sequence
 
@@ -45,7 +45,9 @@ def segments_of(
     if film.oval:
         burned = burned[: NUM_LETTERS - 8] + _oval(side, rng)
     first, last = NUM_SEGMENTS - NUM_LETTERS, NUM_LETTERS
-    return on_film + [_NOTHING] * (first - len(on_film)) + burned + [_NOTHING] * (last - len(burned))
+    return (
+        on_film + [_NOTHING] * (first - len(on_film)) + burned + [_NOTHING] * (last - len(burned))
+    )
 
 
 def _marker(film: Film, laterality: str, rng: np.random.Generator) -> list[Segment]:
@@ -83,9 +85,7 @@ def _oval(side: float, rng: np.random.Generator) -> list[Segment]:
     a, b = rng.uniform(0.04, 0.10, 2) * side
     t = np.linspace(0.0, 2.0 * np.pi, 9)
     px, py = x + a * np.cos(t), y + b * np.sin(t)
-    return [
-        Segment(px[k], py[k], px[k + 1], py[k + 1], 0.003 * side, 50.0, 2.0) for k in range(8)
-    ]
+    return [Segment(px[k], py[k], px[k + 1], py[k + 1], 0.003 * side, 50.0, 2.0) for k in range(8)]
 
 
 def plate(width: float, lateral: bool, radius) -> list[Segment]:
