@@ -442,8 +442,8 @@ def _boxes(
             continue
         px, py = to_pixels(corners[[0, 0, 1, 1], 0], corners[[0, 1, 0, 1], 1], field, size)
         box = np.clip(np.array([px.min(), py.min(), px.max(), py.max()]), 0.0, size)
-        # Off the film is missing.
-        if min(box[2] - box[0], box[3] - box[1]) >= 4.0:
+        # Off the film is missing; a film with a `finish` has been looked at above.
+        if finish is not None or min(box[2] - box[0], box[3] - box[1]) >= 4.0:
             boxes[index] = box
     return boxes
 
