@@ -157,8 +157,12 @@ def _plans(seed: int, image_size: int, disturbance: float) -> Iterator[_Plan]:
             # Films have a generator of their own, so that sizes change no exam.
             rng = np.random.default_rng([seed, patient, exam.number, 1])
             if disturbance > 0:
-                exam = replace(exam, extras=sample_extras(exam.extras, disturbance, rng))
-            yield _plan(seed, patient, exam, image_size, disturbance, rng)
+                extras = sample_extras(exam.extras, disturbance, rng)
+                yield _plan(
+                    seed, patient, replace(exam, extras=extras), image_size, disturbance, rng
+                )
+            else:
+                yield _plan(seed, patient, exam, image_size, disturbance, rng)
 
 
 def _plan(

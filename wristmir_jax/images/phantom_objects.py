@@ -1,12 +1,14 @@
-"""What else is on films: plates and screws, rings and watches, markers, letters, a reader's oval."""
+"""What else is on films: plates and screws, rings, watches, markers, letters, a reader's oval."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from wristmir_jax.images.phantom_films import Film
-from wristmir_jax.images.phantom_parts import Segment, Tube
+from wristmir_jax.images.phantom_parts import NUM_LETTERS, Segment, Tube
 
-NUM_SEGMENTS = 40
-_NUM_LETTER_STROKES = 15
+NUM_SEGMENTS = 34
+_NOTHING = Segment()
 
 _GLYPHS = {
     "left": (((0, 0), (0, 1.2)), ((0, 0), (0.7, 0))),
@@ -33,22 +35,30 @@ def marker(laterality: str, x: float, y: float, size: float) -> list[Segment]:
     ]
 
 
-def on_film(film: Film, laterality: str, side: float) -> list[Segment]:
-    """What lies on or is burned into a film of `side` mm: marker, letters, a reader's oval."""
+def segments_of(
+    film: Film, laterality: str, side: float, metal: Sequence[Segment] = ()
+) -> list[Segment]:
+    """All `NUM_SEGMENTS` of a film of `side` mm: metal, marker, and what is burned in."""
     rng = np.random.default_rng(film.letters or 0)
-    segments = []
+    on_film = [*metal, *_marker(film, laterality, rng)]
+    burned = _letters(side, rng) if film.letters is not None else []
+    if film.oval:
+        burned = burned[: NUM_LETTERS - 8] + _oval(side, rng)
+    first, last = NUM_SEGMENTS - NUM_LETTERS, NUM_LETTERS
+    return (
+        on_film + [_NOTHING] * (first - len(on_film)) + burned + [_NOTHING] * (last - len(burned))
+    )
+
+
+def _marker(film: Film, laterality: str, rng: np.random.Generator) -> list[Segment]:
     finish = film.finish
     if film.marker:
         # Near an edge of the field, on either side of the limb.
         across, along = np.sign(film.at_x + 0.3) or 1.0, rng.uniform(-0.8, 0.7)
         x = finish.first_x - across * finish.first_half_width * rng.uniform(0.6, 0.85)
         y = finish.first_y + along * finish.first_half_height
-        segments += marker(laterality, x, y, film.marker_size)
-    if film.letters is not None:
-        segments += _letters(side, rng)
-    if film.oval:
-        segments += _oval(side, rng)
-    return segments
+        return marker(laterality, x, y, film.marker_size)
+    return []
 
 
 def _letters(side: float, rng: np.random.Generator) -> list[Segment]:
@@ -56,7 +66,7 @@ def _letters(side: float, rng: np.random.Generator) -> list[Segment]:
     height = side * rng.uniform(0.015, 0.05)
     x, y = (rng.uniform(-0.47, 0.3), rng.uniform(-0.47, 0.43)) * np.array(side)
     strokes = []
-    while len(strokes) < _NUM_LETTER_STROKES:
+    while len(strokes) < NUM_LETTERS:
         for k in rng.permutation(len(_CELL))[: rng.integers(2, 5)]:
             a, b = _CELL[k]
             strokes.append(
@@ -66,7 +76,7 @@ def _letters(side: float, rng: np.random.Generator) -> list[Segment]:
                 )
             )  # fmt: skip
         x += 0.85 * height
-    return strokes[: int(rng.integers(6, _NUM_LETTER_STROKES + 1))]
+    return strokes[: int(rng.integers(6, NUM_LETTERS + 1))]
 
 
 def _oval(side: float, rng: np.random.Generator) -> list[Segment]:

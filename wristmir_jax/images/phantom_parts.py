@@ -11,6 +11,8 @@ import numpy as np
 
 # Tubes that can break come first in a scene; the others are drawn whole.
 NUM_BREAKABLE = 4
+# Segments of a film that is not tidy: so many that are burned in come last.
+NUM_LETTERS = 16
 # 1/mm above soft tissue at about 60 keV effective; MU_SOFT is that of soft tissue itself.
 MU_CORTEX = 0.060
 MU_CALLUS = 0.032

@@ -15,6 +15,7 @@ import numpy as np
 from wristmir_jax.images.phantom_parts import (
     MU_CORTEX,
     NUM_BREAKABLE,
+    NUM_LETTERS,
     Blob,
     Field,
     Finish,
@@ -25,6 +26,7 @@ from wristmir_jax.images.phantom_parts import (
 )
 
 _TEXTURE = 1024
+_DRAWN = ("tubes", "blobs", "segments", "strokes")
 
 
 def _ramp(x):
@@ -168,16 +170,20 @@ def _soft_tissue(x, y, f: Field, coarse, strokes, finish: Finish | None):
     d2 = (dx - t * ex) ** 2 + (dy - t * ey) ** 2
     thumb = 2.0 * jnp.sqrt(jnp.maximum(f.thumb_radius**2 - d2, 0.0))
     # The coarse texture stands for planes of muscle and fat.
-    limb, added = jnp.maximum(_chord(soft_x, half, depth), thumb), 0.0
+    limb = jnp.maximum(_chord(soft_x, half, depth), thumb)
     if finish is not None:
         ends = jnp.minimum(finish.soft_top - y, y - finish.soft_bottom) / finish.soft_fade
         limb = limb * jnp.sqrt(jnp.clip(ends, 0.0, 1.0))
-    for i in range(strokes.shape[0]):
-        p = Stroke(*strokes[i])
-        thickness = _stroke(x, y, p)
-        limb = jnp.maximum(limb, jnp.where(p.added == 0.0, thickness, 0.0))
-        added += p.added * thickness
     if strokes.shape[0]:
+
+        def joined(carry, part):
+            limb, added = carry
+            p = Stroke(*part)
+            thickness = _stroke(x, y, p)
+            limb = jnp.maximum(limb, jnp.where(p.added == 0.0, thickness, 0.0))
+            return (limb, added + p.added * thickness), None
+
+        (limb, added), _ = jax.lax.scan(joined, (limb, jnp.zeros_like(limb)), strokes)
         limb = jnp.maximum(limb + added, 0.0)
     soft = f.mu_soft * limb * (1.0 + 0.05 * coarse)
 
@@ -315,45 +321,83 @@ def _process(attenuation, burned, film_x, film_y, f: Field, finish: Finish, nois
     return (jnp.clip(value, 0.0, 1.0) * 65535.0 + 0.5).astype(jnp.uint16)
 
 
-def _draw(scene: Scene, textures, size: int):
+def _film_grid(f: Field, size: int):
+    grid = (jnp.arange(size, dtype=jnp.float32) + 0.5 - size / 2) * f.spacing
+    film_x = jnp.broadcast_to(grid[None, :], (size, size))
+    return film_x, jnp.broadcast_to(-grid[:, None], (size, size))
+
+
+def _window(texture, row, column, size: int):
+    return jax.lax.dynamic_slice(texture, (row.astype(int), column.astype(int)), (size, size))
+
+
+def _attenuate(scene: Scene, textures, size: int):
+    """Optical thickness of everything, and the cover of what is burned in."""
     f = Field(*scene.field)
     finish = Finish(*scene.finish) if scene.finish.shape[0] else None
     pixel = f.spacing
-    grid = (jnp.arange(size, dtype=jnp.float32) + 0.5 - size / 2) * pixel
-    film_x = jnp.broadcast_to(grid[None, :], (size, size))
-    film_y = jnp.broadcast_to(-grid[:, None], (size, size))
+    film_x, film_y = _film_grid(f, size)
     cos, sin = jnp.cos(f.rotation), jnp.sin(f.rotation)
     mx, my = f.mirror * film_x - f.shift_x, film_y - f.shift_y
     x = cos * mx + sin * my
     y = cos * my - sin * mx
 
-    def window(index, row, column):
-        start = (row.astype(int), column.astype(int))
-        return jax.lax.dynamic_slice(textures[index], start, (size, size))
-
-    trabeculae = window(0, f.texture_row, f.texture_column)
-    coarse = window(1, f.texture_column, f.texture_row)
+    trabeculae = _window(textures[0], f.texture_row, f.texture_column, size)
+    coarse = _window(textures[1], f.texture_column, f.texture_row, size)
     texture = 1.0 + f.bone_texture * (trabeculae + 0.5 * coarse)
     total = _soft_tissue(x, y, f, coarse, scene.strokes, finish)
-    for i in range(scene.tubes.shape[0]):
-        total += _tube(x, y, Tube(*scene.tubes[i]), texture, pixel, can_break=i < NUM_BREAKABLE)
-    for i in range(scene.blobs.shape[0]):
-        total += _blob(x, y, Blob(*scene.blobs[i]), texture, pixel)
-    metal = jnp.zeros_like(total)
-    burned = jnp.zeros_like(total)
-    for i in range(scene.segments.shape[0]):
-        p = Segment(*scene.segments[i])
+    for i in range(NUM_BREAKABLE):
+        total += _tube(x, y, Tube(*scene.tubes[i]), texture, pixel, can_break=True)
+
+    def tube(part):
+        return _tube(x, y, Tube(*part), texture, pixel, can_break=False)
+
+    def blob(part):
+        return _blob(x, y, Blob(*part), texture, pixel)
+
+    def metal(part):
+        p = Segment(*part)
         stroke = _segment(x, y, film_x, film_y, p, pixel)
-        if finish is None:
-            metal = jnp.maximum(metal, stroke)
-        else:
-            metal = jnp.maximum(metal, jnp.where(p.film < 1.5, stroke, 0.0))
-            burned = jnp.maximum(burned, jnp.where(p.film > 1.5, stroke, 0.0))
-    noise = window(2, f.noise_row, f.noise_column)
+        return stroke if finish is None else jnp.where(p.film < 1.5, stroke, 0.0)
+
+    def burned(part):
+        p = Segment(*part)
+        return jnp.where(p.film > 1.5, _segment(x, y, film_x, film_y, p, pixel), 0.0)
+
+    none = jnp.zeros_like(total)
+    # Many parts are looped over: unrolled, they take a minute to compile.
+    over = _unrolled if finish is None else _looped
+    total = over(tube, scene.tubes[NUM_BREAKABLE:], total, jnp.add)
+    total = over(blob, scene.blobs, total, jnp.add)
+    total = total + over(metal, scene.segments, none, jnp.maximum)
     if finish is None:
-        return _detect(total + metal, film_x, film_y, f, noise)
-    burned = jnp.minimum(burned, 1.0)
-    return _process(total + metal, burned, film_x, film_y, f, finish, noise, coarse)
+        return total, none
+    letters = scene.segments[-NUM_LETTERS:]
+    return total, jnp.minimum(over(burned, letters, none, jnp.maximum), 1.0)
+
+
+def _unrolled(draw, parts, image, join):
+    for i in range(parts.shape[0]):
+        image = join(image, draw(parts[i]))
+    return image
+
+
+def _looped(draw, parts, image, join):
+    return jax.lax.scan(lambda image, part: (join(image, draw(part)), None), image, parts)[0]
+
+
+def _draw(scene: Scene, textures, size: int):
+    f = Field(*scene.field)
+    attenuation, _ = _attenuate(scene, textures, size)
+    noise = _window(textures[2], f.noise_row, f.noise_column, size)
+    return _detect(attenuation, *_film_grid(f, size), f, noise)
+
+
+def _finish(attenuation, burned, scene: Scene, textures, size: int):
+    f, finish = Field(*scene.field), Finish(*scene.finish)
+    noise = _window(textures[2], f.noise_row, f.noise_column, size)
+    coarse = _window(textures[1], f.texture_column, f.texture_row, size)
+    return _process(attenuation, burned, *_film_grid(f, size), f, finish, noise, coarse)
 
 
 @functools.cache
@@ -383,6 +427,20 @@ def _render(scenes: Scene, textures, size: int):
     return jax.vmap(lambda scene: _draw(scene, textures, size))(scenes)
 
 
+# Two calls where a film is processed: fused into one, every pixel of a blur would draw its
+# neighbours anew.
+@functools.partial(jax.jit, static_argnames="size")
+def _render_attenuation(scenes: Scene, textures, size: int):
+    return jax.vmap(lambda scene: _attenuate(scene, textures, size))(scenes)
+
+
+@functools.partial(jax.jit, static_argnames="size")
+def _render_finish(attenuation, burned, scenes: Scene, textures, size: int):
+    return jax.vmap(lambda a, b, scene: _finish(a, b, scene, textures, size))(
+        attenuation, burned, scenes
+    )
+
+
 def render(scenes: Scene, size: int) -> np.ndarray:
     """Draw a batch of scenes.
 
@@ -393,7 +451,13 @@ def render(scenes: Scene, size: int) -> np.ndarray:
     Returns:
         uint16 (B, S, S), bone bright.
     """
-    return np.asarray(_render(scenes, _device_textures(), size))
+    textures = _device_textures()
+    if not scenes.finish.shape[-1]:
+        return np.asarray(_render(scenes, textures, size))
+    attenuation, burned = _render_attenuation(scenes, textures, size)
+    # Parts that the last stage does not read would only be compiled for again.
+    scenes = scenes._replace(**{name: scenes.strokes[:, :0] for name in _DRAWN})
+    return np.asarray(_render_finish(attenuation, burned, scenes, textures, size))
 
 
 @functools.cache

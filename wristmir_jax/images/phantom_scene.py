@@ -211,10 +211,9 @@ def build(
     else:
         phalanges, strokes = [], []
         finish = finish._replace(soft_top=1e6, soft_bottom=-1e6)
-    segments = objects.on_film(film, laterality, side) + wires
-    segments += objects.plate(anatomy.width, lateral, radius_motion) if extras.plate else []
-    segments += objects.worn(film, anatomy.width, phalanges)
-    segments = _filled(segments, objects.NUM_SEGMENTS)
+    metal = wires + objects.worn(film, anatomy.width, phalanges)
+    metal += objects.plate(anatomy.width, lateral, radius_motion) if extras.plate else []
+    segments = objects.segments_of(film, laterality, side, metal)
     scene = _arrays(tubes, blobs, segments, field, strokes, finish)
     if not film.wrist:
         return scene, np.full((len(regions_table.REGIONS), 4), np.nan, np.float32)
@@ -247,8 +246,7 @@ def build_other(
         exposure=film.level / (2.0 * MU_SOFT * thick + 0.3),
     )  # fmt: skip
     finish = film.finish._replace(soft_top=-1e6)
-    on_film = objects.on_film(film, "left", size * film.spacing)
-    segments = _filled(on_film, objects.NUM_SEGMENTS)
+    segments = objects.segments_of(film, "left", size * film.spacing)
     return _arrays(tubes, blobs, segments, field, _strokes(strokes), finish)
 
 
@@ -444,8 +442,8 @@ def _boxes(
             continue
         px, py = to_pixels(corners[[0, 0, 1, 1], 0], corners[[0, 1, 0, 1], 1], field, size)
         box = np.clip(np.array([px.min(), py.min(), px.max(), py.max()]), 0.0, size)
-        # Off the film is missing.
-        if min(box[2] - box[0], box[3] - box[1]) >= 4.0:
+        # Off the film is missing; a film with a `finish` has been looked at above.
+        if finish is not None or min(box[2] - box[0], box[3] - box[1]) >= 4.0:
             boxes[index] = box
     return boxes
 
