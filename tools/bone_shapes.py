@@ -65,9 +65,10 @@ def load(polygons: str, metadata: str):
 
 SEX_LEAD = phantom_anatomy.SEX_LEAD
 KNOTS = (0.5, 1.5, 3.0, 5.0, 7.0, 9.0, 11.0, 13.0, 15.0, 17.0)
-# Where the physis is closed, heights are measured from the joint surface: this is what is between
-# the two, in units of W; the measured height of the epiphysis just before.
-CLOSED_HEIGHT = 0.28
+# Where the physis is closed, the film shows the width of radius and epiphysis together, and heights
+# are measured from the joint surface: the former and what is between the two in units of the
+# metaphysis' width, from the films just before.
+CLOSED_WIDTH, CLOSED_HEIGHT = 1.14, 0.28
 
 
 def measured(films) -> tuple[dict[str, list[dict]], list[str]]:
@@ -110,8 +111,13 @@ def curves(films: list[dict], bandwidth: float) -> dict[str, list]:
             continue
         ages = np.array([film["skeletal"] for film in with_it])
         values = np.array([film[name] for film in with_it])
+        closed = np.array([film["closed"] for film in with_it])
+        if name == "width":
+            values = np.where(closed, values / CLOSED_WIDTH, values)
+        elif not name.endswith(("direction", "lean", "slope", "rotation")):
+            values = np.where(closed, values * CLOSED_WIDTH, values)
         if name.endswith("_y"):
-            values = values + CLOSED_HEIGHT * np.array([film["closed"] for film in with_it])
+            values = values + CLOSED_HEIGHT * closed
         if name.endswith("direction"):
             # Directions of an axis: about their circular mean.
             middle = np.angle(np.exp(2j * np.deg2rad(values)).mean()) / 2
@@ -134,6 +140,8 @@ def _spread(values: np.ndarray) -> float:
 
 def _smooth(ages: np.ndarray, values: np.ndarray, at: float, bandwidth: float) -> float:
     """Kernel mean with a local slope where there is enough on both sides."""
+    # Nothing is extrapolated.
+    at = float(np.clip(at, np.quantile(ages, 0.05), np.quantile(ages, 0.95)))
     width = bandwidth * np.clip(0.17 * at, 0.4, 1.0)
     weights = np.exp(-0.5 * ((ages - at) / width) ** 2) + 1e-9
     offset = ages - at

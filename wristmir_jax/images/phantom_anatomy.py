@@ -7,7 +7,7 @@ and angles are curves over age through the outlines of public pediatric wrists
 
 import functools
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import resources
 
 import numpy as np
@@ -64,14 +64,9 @@ class Anatomy:
 
     Attributes:
         width: W, of the radial metaphysis seen from the front (`width_lateral`: from the side).
-        ulna_width: of the ulnar metaphysis.
-        spacing: from the middle of the radius to that of the ulna.
-        ulnar_offset: how far the ulnar metaphysis ends proximal of the radial one.
-        physis_gap: width of the radial growth plate; 0 when closed.
         closure: 0 open .. 1 closed.
         radial_epiphysis, ulnar_epiphysis, styloid: ossified share 0 (cartilage) .. 1 (adult shape).
         carpals: ossified share of each of `CARPALS`.
-        inclination, tilt: of the radial joint surface, slopes seen from the front and the side.
         cortex: of the shaft of the radius.
         density: of the bones, 1 = usual.
         skeletal: age of the skeleton in boys' years.
@@ -82,18 +77,11 @@ class Anatomy:
     male: bool
     width: float
     width_lateral: float
-    ulna_width: float
-    spacing: float
-    ulnar_offset: float
-    physis_gap: float
     closure: float
     radial_epiphysis: float
     ulnar_epiphysis: float
     styloid: float
-    styloid_length: float
     carpals: tuple[float, ...]
-    inclination: float
-    tilt: float
     cortex: float
     density: float
     skeletal: float
@@ -148,34 +136,18 @@ def sample_anatomy(age_years: float, male: bool, rng: np.random.Generator) -> An
     closure = float(np.clip((skeletal - 15.2) / 2.2, 0.0, 1.0))
     _, places = _shapes()
     variation = np.clip(rng.standard_normal(len(places) + 2), -2.0, 2.0)
-    anatomy = Anatomy(
+    return Anatomy(
         age_years=age_years,
         male=male,
         width=width,
         width_lateral=width * rng.uniform(0.74, 0.88),
-        ulna_width=0.0,
-        spacing=0.0,
-        ulnar_offset=0.0,
-        physis_gap=0.0,
         closure=closure,
         radial_epiphysis=ossified(_RADIAL_EPIPHYSIS, 9.0),
         ulnar_epiphysis=ossified(_ULNAR_EPIPHYSIS, 5.0),
         styloid=ossified(_STYLOID, 4.0),
-        styloid_length=width * rng.uniform(0.11, 0.20),
         carpals=tuple(ossified(bone.appears, 6.5) for bone in CARPALS),
-        inclination=0.0,
-        tilt=0.0,
         cortex=float(np.interp(age_years, (1, 8, 16), (1.1, 1.7, 2.4))) * rng.uniform(0.85, 1.15),
         density=rng.uniform(0.88, 1.12),
         skeletal=float(np.clip(skeletal, 0.3, 20.0)),
         variation=tuple(float(v) for v in variation),
-    )
-    return replace(
-        anatomy,
-        ulna_width=width * anatomy.value("pa", "ulna_width"),
-        spacing=-width * anatomy.value("pa", "ulna_x"),
-        ulnar_offset=-width * anatomy.value("pa", "ulna_y"),
-        physis_gap=(1.0 - closure) * width * max(0.01, anatomy.value("pa", "physis_gap", 0.5)),
-        inclination=float(np.tan(np.deg2rad(anatomy.value("pa", "joint_slope")))),
-        tilt=-float(np.tan(np.deg2rad(anatomy.value("lateral", "joint_slope")))),
     )

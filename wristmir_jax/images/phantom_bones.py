@@ -105,32 +105,36 @@ class LongBone:
 
 def long_bones(anatomy: Anatomy, view: str) -> tuple[LongBone, LongBone]:
     """Radius and ulna as `view` shows them; the ulna lies dorsally on a lateral film."""
-    width = anatomy.width
+    scaled, width = _scale(anatomy, view == "lateral")
+    narrowed = 0.92 if view == "oblique" else 1.0
+    # While the physis closes the metaphysis grows as wide as the epiphysis.
+    joins = 1.0 + 0.10 * anatomy.closure
     lateral = view == "lateral"
-    if lateral:
-        seen = anatomy.width_lateral
-        radius = LongBone(
-            0.0, 0.0, 0.0, seen / 2, 0.42 + 0.03 * anatomy.variation[0], 0.55 * seen, 1.05, 0.0, 1.0
-        )
-        ulna = LongBone(
-            anatomy.value(view, "ulna_x") * seen,
-            anatomy.value(view, "ulna_y") * seen,
-            -float(np.deg2rad(anatomy.value(view, "ulna_lean"))),
-            anatomy.value(view, "ulna_width") * seen / 2,
-            0.60, 0.36 * seen, 1.0, 0.0, 0.0,
-        )  # fmt: skip
-        return radius, ulna
-    oblique = view == "oblique"
+    flare_length = 0.55 if lateral else 0.66 + 0.04 * anatomy.variation[0]
+    beyond = 1.0 / (1.0 + (1.6 / flare_length) ** 2)
+    shaft = anatomy.value(scaled, "radius_width_at_1.6", 0.8)
     radius = LongBone(
-        0.0, 0.0, 0.0, width / 2 * (0.92 if oblique else 1.0),
-        0.40 + 0.04 * anatomy.variation[0], (0.70 + 0.05 * anatomy.variation[1]) * width,
-        0.80, 3e-4, -0.35,
-    )  # fmt: skip
+        end_x=0.0,
+        end_y=0.0,
+        tilt=0.0,
+        half=width / 2 * narrowed * joins,
+        shaft_share=float(np.clip((shaft - beyond) / (1.0 - beyond), 0.3, 0.55)) / joins,
+        flare_length=flare_length * width,
+        depth=1.05 if lateral else 0.80,
+        bow=0.0 if lateral else 3e-4,
+        side=1.0 if lateral else -0.35,
+    )
     ulna = LongBone(
-        -anatomy.spacing * (0.72 if oblique else 1.0), -anatomy.ulnar_offset,
-        -float(np.deg2rad(anatomy.value("pa", "ulna_lean", 0.7))),
-        anatomy.ulna_width / 2, 0.59, 0.36 * width, 0.9, 0.0, 0.15,
-    )  # fmt: skip
+        end_x=anatomy.value(scaled, "ulna_x") * width * (0.72 if view == "oblique" else 1.0),
+        end_y=anatomy.value(scaled, "ulna_y") * width,
+        tilt=-float(np.deg2rad(anatomy.value(scaled, "ulna_lean", 0.7))),
+        half=1.02 * anatomy.value(scaled, "ulna_width") * width / 2,
+        shaft_share=0.60 if lateral else 0.57,
+        flare_length=(0.36 if lateral else 0.38) * width,
+        depth=1.0 if lateral else 0.9,
+        bow=0.0,
+        side=0.0 if lateral else 0.15,
+    )
     return radius, ulna
 
 
@@ -243,8 +247,7 @@ def epiphyses(
     grown = anatomy.ulnar_epiphysis
     view, scale = _scale(anatomy, lateral)
     young = _early(grown)
-    joins = 1.0 - 0.09 * anatomy.closure
-    half = 0.5 * young * joins * scale * anatomy.value(view, "ulnar_epiphysis_width")
+    half = 0.5 * young * scale * anatomy.value(view, "ulnar_epiphysis_width")
     height = young * scale * anatomy.value(view, "ulnar_epiphysis_height", 0.7)
     gap = scale * anatomy.value(view, "ulnar_epiphysis_gap", 0.5) * (1.0 - anatomy.closure)
     overlap = anatomy.closure * 0.3 * height
@@ -275,9 +278,7 @@ def _radial_epiphysis(anatomy: Anatomy, lateral: bool, density: float, radius: L
     grown = anatomy.radial_epiphysis
     view, width = _scale(anatomy, lateral)
     young = _early(grown)
-    # The metaphysis catches up with the epiphysis while they fuse.
-    joins = 1.0 - 0.09 * anatomy.closure
-    half = 0.5 * young * joins * width * anatomy.value(view, "radial_epiphysis_width")
+    half = 0.5 * young * width * anatomy.value(view, "radial_epiphysis_width")
     left, middle, right = (
         young * width * max(0.08, anatomy.value(view, f"radial_epiphysis_height_at_{share}", 0.6))
         for share in (0.2, 0.5, 0.8)
@@ -322,10 +323,12 @@ def _styloid(
     top: float,
 ) -> Blob:
     """The ulnar styloid process, or its fragment drawn off distally and ulnarly."""
-    length = anatomy.styloid_length * anatomy.styloid
+    view, width = _scale(anatomy, lateral)
+    # 0.95 of it rises above the epiphysis.
+    length = width * max(0.04, anatomy.value(view, "ulnar_styloid_rise")) / 0.95
     lift = injury.styloid_gap
     lean = 0.12 + 0.05 * lift
-    seen = float(length > 0)
+    seen = float(anatomy.styloid > 0)
     return Blob(
         center_x=ulna.end_x - (0.25 if lateral else 0.74) * half - 0.45 * lift,
         center_y=top + (0.10 if lift == 0 else 0.30) * length + 0.9 * lift,
