@@ -90,6 +90,7 @@ def write_store(
                 "laterality": ("left", "right")[e % 2],
                 "sex": ("female", "male")[e % 2],
                 "age_years": float(e % 17),
+                "pixel_spacing_mm": None,
                 "initial_exam": bool(e % 3) if regions else None,
                 "fracture_visible": None,
                 "cast": found.cast if regions else None,

@@ -77,7 +77,8 @@ def test_boxes_are_in_pixels_of_the_film_and_crops_are_turned(folder, tmp_path):
     assert account.lines()[-4:] == [
         "distal_radius: 7 cropped, 1 not found",
         "distal_ulna: 7 cropped, 1 not found",
-        "ulnar_styloid: 0 cropped, 6 not found, 1 not scored in this view, 1 not ossified at this age",
+        "ulnar_styloid: 0 cropped, 6 not found, 1 not scored in this view, "
+        "1 not ossified at this age",
         "read 8  written 8  rejected 0",
     ]
     dataset = Dataset(tmp_path / "out")

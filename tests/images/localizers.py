@@ -14,7 +14,7 @@ class Found:
 
 
 class SquareLocalizer:
-    """Takes the saturated pixels of a film for the distal radius, places the ulna beside it.
+    """Takes what is brighter than a level for the distal radius, and places the ulna beside it.
 
     The styloid is refused always; a film without such pixels shows nothing.
 
@@ -22,10 +22,11 @@ class SquareLocalizer:
         batches: the films of each call, as they came.
     """
 
-    def __init__(self, fingerprint: str = "f00df00d", axis_degrees: float = 20.0):
+    def __init__(self, fingerprint: str = "f00df00d", axis_degrees: float = 20.0, level: int = 250):
         self.fingerprint = fingerprint
         self.batches: list[list[np.ndarray]] = []
         self._axis_degrees = axis_degrees
+        self._level = level
 
     def locate(self, films):
         self.batches.append(list(films))
@@ -33,7 +34,7 @@ class SquareLocalizer:
 
     def _locate(self, film: np.ndarray) -> Found:
         boxes = np.full((len(REGION_NAMES), 4), np.nan, np.float32)
-        rows, columns = np.nonzero(film > 250)
+        rows, columns = np.nonzero(film > self._level)
         if not rows.size:
             return Found(boxes, float("nan"))
         box = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1], np.float32)

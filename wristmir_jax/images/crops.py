@@ -69,9 +69,9 @@ def crop(
     if x0 >= width or y0 >= height or x1 <= 0 or y1 <= 0:
         raise ValueError("the box lies outside the film")
     radians = float(np.radians(axis_degrees % 360)) if np.isfinite(axis_degrees) else 0.0
-    if side is None and radians == 0:
-        return _upright(pixels, box, size)
     if side is None:
+        if radians == 0:
+            return _upright(pixels, box, size)
         shrunk = abs(np.cos(radians)) + abs(np.sin(radians))
         side = max(x1 - x0, y1 - y0) / shrunk * (1 + 2 * CROP_MARGIN)
     if not 0 < side < np.inf:

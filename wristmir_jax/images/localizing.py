@@ -156,7 +156,9 @@ def open_localizer(name: str) -> FilmLocalizer:
     """
     check_localizer(name)
     # It starts JAX, which worker processes must not.
-    from wristmir_jax.images.localizer import Localizer
+    from wristmir_jax.images.localizer import (  # pyright: ignore[reportMissingImports]
+        Localizer,
+    )
 
     return Localizer.load(None if name == PACKAGE else name)
 
