@@ -16,7 +16,16 @@ PACKAGE = ROOT / "wristmir_jax"
 README = (ROOT / "README.md").read_text()
 
 # Data flows one way: a package imports itself and those before it, never a later one.
-PACKAGES = ("reports", "images", "data", "models", "learning", "localizing", "retrieval", "benchmark")
+PACKAGES = (
+    "reports",
+    "images",
+    "data",
+    "models",
+    "learning",
+    "localizing",
+    "retrieval",
+    "benchmark",
+)
 # The record's format is the contract between the stages, as the anatomy is.
 FOUNDATION = frozenset({"data.record"})
 

@@ -3,7 +3,7 @@
 NumPy and Pillow only, until a localiser is opened: worker processes import it.
 """
 
-import functools
+import importlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ MAX_SIDE = 640
 
 
 class Located(Protocol):
-    """What a localiser says of a film, see `images.localizer.Located`.
+    """What a localiser says of a film, see `localizing.localizer.Located`.
 
     Attributes:
         boxes: float32 (R, 4), x0 y0 x1 y1 in pixels of the film as it was given, in the order of
@@ -42,7 +42,7 @@ class Located(Protocol):
 
 
 class FilmLocalizer(Protocol):
-    """Finds regions on films, such as `images.localizer.Localizer`.
+    """Finds regions on films, such as `localizing.localizer.Localizer`.
 
     Attributes:
         fingerprint: 8 or more hexadecimal digits that tell its weights from others.
@@ -144,9 +144,8 @@ def check_localizer(name: str) -> None:
         )
 
 
-@functools.lru_cache(maxsize=2)
 def open_localizer(name: str) -> FilmLocalizer:
-    """A localiser by name or path; the last two stay open.
+    """A localiser by name or path, see `localizing.opening.open_localizer`.
 
     Args:
         name: "package" for the weights of this package, or a path.
@@ -155,12 +154,9 @@ def open_localizer(name: str) -> FilmLocalizer:
         UserError: there is none at that path, or it cannot be read.
     """
     check_localizer(name)
-    # It starts JAX, which worker processes must not.
-    from wristmir_jax.images.localizer import (  # pyright: ignore[reportMissingImports]
-        Localizer,
-    )
-
-    return Localizer.load(None if name == PACKAGE else name)
+    # Looked up when it is needed: it starts JAX, which worker processes must not, and the network
+    # behind it stands later in the flow of data than the films that it is asked about.
+    return importlib.import_module("wristmir_jax.localizing.opening").open_localizer(name)
 
 
 def record_of(localizer: str | FilmLocalizer, used: FilmLocalizer | None = None) -> str:
