@@ -38,9 +38,7 @@ def read(path: epath.Path, options: ReadOptions) -> Iterator[Film]:
         told = _SEX_AND_AGE.search(name)
         if told:
             # The name has whole years: the middle of the year is the best guess.
-            yield Film(
-                name, where, size, shapes, age_years=int(told[2]) + 0.5, male=told[1] == "M"
-            )
+            yield Film(name, where, size, shapes, age_years=int(told[2]) + 0.5, male=told[1] == "M")
         else:
             yield Film(name, where, size, shapes)
 

@@ -80,7 +80,8 @@ def _polygon(element: Element, where: str) -> tuple[np.ndarray, ...]:
 
 
 def _mask(element: Element, where: str) -> tuple[np.ndarray, ...]:
-    width, height = film_size(*(_number(element, side, where) for side in ("width", "height")), where)
+    sides = [_number(element, side, where) for side in ("width", "height")]
+    width, height = film_size(*sides, where)
     left, top = _number(element, "left", where), _number(element, "top", where)
     runs = [
         number(run, where, "a run length") for run in _attribute(element, "rle", where).split(",")
@@ -89,7 +90,8 @@ def _mask(element: Element, where: str) -> tuple[np.ndarray, ...]:
         raise UserError(f"{where}: run lengths do not add up to {width} x {height} pixels")
     filled = np.arange(len(runs)) % 2 == 1
     mask = np.repeat(filled, np.array(runs, int)).reshape(height, width)
-    return tuple(polygon + (left, top) for polygon in mask_polygons(mask))
+    offset = np.array([left, top])
+    return tuple(polygon + offset for polygon in mask_polygons(mask))
 
 
 _POLYGONS = {"box": _box, "polygon": _polygon, "mask": _mask}

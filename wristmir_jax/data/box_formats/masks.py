@@ -24,4 +24,5 @@ def mask_polygons(mask_HxW: np.ndarray) -> tuple[np.ndarray, ...]:
     filled = np.pad(binary_fill_holes(part), 1).astype(np.float64)
     lines = contour_generator(z=filled).lines(0.5)
     # Values sit in the middle of pixels, and one row and column was added.
-    return tuple(np.asarray(line, np.float64) + (left - 0.5, top - 0.5) for line in lines)
+    offset = np.array([left, top]) - 0.5
+    return tuple(np.asarray(line, np.float64) + offset for line in lines)

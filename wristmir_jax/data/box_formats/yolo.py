@@ -34,9 +34,7 @@ def read(path: epath.Path, options: ReadOptions) -> Iterator[Film | Rejection]:
         raise UserError(f"{path}: YOLO labels are a folder: check --input")
     names = list(options.names) or _names(path)
     # labels/ beside images/ is how YOLO lays them out.
-    images = options.images or ImageFolder(
-        path if _holds_films(path) else path.parent / "images"
-    )
+    images = options.images or ImageFolder(path if _holds_films(path) else path.parent / "images")
     for file in sorted(path.glob("**/*.txt")):
         if file.name in _NO_LABELS:
             continue
