@@ -5,6 +5,7 @@ https://cocodataset.org/#format-data. Coordinates count from 0, a box is x, y, w
 """
 
 import math
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -147,7 +148,10 @@ def _mask(drawn: dict[str, Any], size: tuple[int, int] | None, where: str) -> tu
     else:
         coded = {"size": [height, width], "counts": counts.encode("ascii", "replace")}
     try:
-        mask = run_lengths.decode(coded)  # pyright: ignore[reportArgumentType]
+        with warnings.catch_warnings():
+            # pycocotools' arrays do not know NumPy 2's keywords yet.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            mask = run_lengths.decode(coded)  # pyright: ignore[reportArgumentType]
     except (ValueError, OverflowError, MemoryError):
         raise UserError(f"{where}: the run lengths are damaged") from None
     polygons = mask_polygons(mask.astype(bool))

@@ -21,7 +21,7 @@ from wristmir_jax.data.box_formats.films import (
     turned,
 )
 from wristmir_jax.data.box_formats.masks import mask_polygons
-from wristmir_jax.data.box_formats.plain_files import Element, read_xml
+from wristmir_jax.data.box_formats.plain_files import Element, files_below, read_xml
 from wristmir_jax.data.sources.base import Rejection
 from wristmir_jax.errors import UserError
 
@@ -34,7 +34,7 @@ def read(path: epath.Path, options: ReadOptions) -> Iterator[Film | Rejection]:
     Raises:
         UserError: a file is damaged, or of the video kind; names the line.
     """
-    for file in sorted(path.glob("*.xml")) if path.is_dir() else [path]:
+    for file in files_below(path, (".xml",)) if path.is_dir() else [path]:
         root = read_xml(file)
         if root.tag != "annotations":
             raise UserError(f"{file}, line {root.line}: not CVAT: the root is <{root.tag}>")

@@ -1,5 +1,6 @@
 """Which format a file or folder is in."""
 
+import itertools
 from typing import Any
 
 from etils import epath
@@ -14,7 +15,7 @@ from wristmir_jax.data.box_formats import (
     yolo,
 )
 from wristmir_jax.data.box_formats.films import Reader
-from wristmir_jax.data.box_formats.plain_files import read_json, read_xml
+from wristmir_jax.data.box_formats.plain_files import files_below, read_json, read_xml
 from wristmir_jax.errors import UserError
 
 READERS: dict[str, Reader] = {
@@ -65,10 +66,10 @@ def _of_json(path: epath.Path, content: Any) -> str:
 
 
 def _of_folder(path: epath.Path) -> str:
-    xml = sorted(path.glob("**/*.xml"))
+    xml = list(itertools.islice(files_below(path, (".xml",)), 1))
     json = sorted(path.glob("*.json"))
-    texts = [file for file in path.glob("**/*.txt") if file.name != "classes.txt"]
-    if (bool(xml), bool(json), bool(texts)).count(True) > 1:
+    texts = any(file.name != "classes.txt" for file in files_below(path, (".txt",)))
+    if (bool(xml), bool(json), texts).count(True) > 1:
         raise _unknown(f"{path} holds files of several formats")
     if xml:
         return detected(xml[0])

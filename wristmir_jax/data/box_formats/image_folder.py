@@ -5,6 +5,7 @@ from collections import defaultdict
 from etils import epath
 from PIL import Image, UnidentifiedImageError
 
+from wristmir_jax.data.box_formats.plain_files import files_below
 from wristmir_jax.errors import UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -25,12 +26,11 @@ class ImageFolder:
             raise UserError(f"--images={self.folder}: there is no such folder")
         self._by_path: dict[str, epath.Path] = {}
         self._by_name: dict[str, list[str]] = defaultdict(list)
-        for file in sorted(self.folder.glob("**/*")):
-            if file.suffix.lower() in SUFFIXES:
-                path = str(file.relative_to(self.folder))
-                self._by_path[path] = file
-                for name in {file.name, file.stem}:
-                    self._by_name[name].append(path)
+        for file in files_below(self.folder, SUFFIXES):
+            path = str(file.relative_to(self.folder))
+            self._by_path[path] = file
+            for name in (file.name, file.stem):
+                self._by_name[name].append(path)
         if not self._by_path:
             raise UserError(f"--images={self.folder}: no PNG or JPEG lies there")
 

@@ -1,7 +1,7 @@
 """JSON and XML that others wrote, read with messages that name the line."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from xml.parsers import expat
@@ -9,6 +9,25 @@ from xml.parsers import expat
 from etils import epath
 
 from wristmir_jax.errors import UserError
+
+_MAX_DEPTH = 6
+
+
+def files_below(
+    folder: epath.Path, suffixes: Sequence[str], depth: int = _MAX_DEPTH
+) -> Iterator[epath.Path]:
+    """Files of a folder and of the folders below it, in order of name.
+
+    Args:
+        folder: to look in.
+        suffixes: in lower case, with the dot; others are left out.
+        depth: of folders.
+    """
+    for entry in sorted(folder.iterdir()):
+        if entry.suffix.lower() in suffixes:
+            yield entry
+        elif depth > 1 and entry.is_dir():
+            yield from files_below(entry, suffixes, depth - 1)
 
 
 def read_bytes(path: epath.Path) -> bytes:

@@ -16,7 +16,7 @@ from wristmir_jax.data.box_formats.films import (
     film_size,
     number,
 )
-from wristmir_jax.data.box_formats.plain_files import Element, read_xml
+from wristmir_jax.data.box_formats.plain_files import Element, files_below, read_xml
 from wristmir_jax.errors import UserError
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -28,7 +28,7 @@ def read(path: epath.Path, options: ReadOptions) -> Iterator[Film]:
     Raises:
         UserError: a file is damaged; names it and the line.
     """
-    for file in sorted(path.glob("**/*.xml")) if path.is_dir() else [path]:
+    for file in files_below(path, (".xml",)) if path.is_dir() else [path]:
         yield _film(file, read_xml(file))
 
 

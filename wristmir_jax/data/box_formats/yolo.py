@@ -12,7 +12,7 @@ from etils import epath
 
 from wristmir_jax.data.box_formats.films import Film, ReadOptions, Shape, box_polygon, number
 from wristmir_jax.data.box_formats.image_folder import SUFFIXES, ImageFolder
-from wristmir_jax.data.box_formats.plain_files import read_text
+from wristmir_jax.data.box_formats.plain_files import files_below, read_text
 from wristmir_jax.data.sources.base import Rejection
 from wristmir_jax.errors import UserError
 
@@ -35,7 +35,7 @@ def read(path: epath.Path, options: ReadOptions) -> Iterator[Film | Rejection]:
     names = list(options.names) or _names(path)
     # labels/ beside images/ is how YOLO lays them out.
     images = options.images or ImageFolder(path if _holds_films(path) else path.parent / "images")
-    for file in sorted(path.glob("**/*.txt")):
+    for file in files_below(path, (".txt",)):
         if file.name in _NO_LABELS:
             continue
         name = str(file.relative_to(path).with_suffix(""))
@@ -49,7 +49,7 @@ def read(path: epath.Path, options: ReadOptions) -> Iterator[Film | Rejection]:
 
 
 def _holds_films(path: epath.Path) -> bool:
-    return any(file.suffix.lower() in SUFFIXES for file in path.glob("**/*"))
+    return next(files_below(path, SUFFIXES), None) is not None
 
 
 def _shapes(file: epath.Path, names: list[str], size: tuple[int, int]) -> Iterator[Shape]:
