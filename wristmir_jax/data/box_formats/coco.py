@@ -138,26 +138,43 @@ def _mask(drawn: dict[str, Any], size: tuple[int, int] | None, where: str) -> tu
     width, height = film_size(sides[1], sides[0], where)
     if size and size != (width, height):
         raise BadValue("the mask's size disagrees with the film's")
-    if isinstance(counts, list):
-        runs = [number(count, where, "a run length") for count in counts]
-        if any(run < 0 or run != int(run) for run in runs) or sum(runs) != width * height:
-            raise UserError(f"{where}: run lengths do not add up to {width} x {height} pixels")
-        coded = run_lengths.frPyObjects(
-            {"size": [height, width], "counts": [int(run) for run in runs]}, height, width
-        )
+    if isinstance(counts, str):
+        runs = _run_lengths(counts)
     else:
-        coded = {"size": [height, width], "counts": counts.encode("ascii", "replace")}
-    try:
-        with warnings.catch_warnings():
-            # pycocotools' arrays do not know NumPy 2's keywords yet.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            mask = run_lengths.decode(coded)  # pyright: ignore[reportArgumentType]
-    except (ValueError, OverflowError, MemoryError):
-        raise UserError(f"{where}: the run lengths are damaged") from None
+        runs = [number(count, where, "a run length") for count in counts]
+    # pycocotools fills what runs leave out with whatever the memory holds.
+    if any(run < 0 or run != int(run) for run in runs) or sum(runs) != width * height:
+        raise UserError(f"{where}: run lengths do not add up to {width} x {height} pixels")
+    coded = {"size": [height, width], "counts": [int(run) for run in runs]}
+    with warnings.catch_warnings():
+        # pycocotools' arrays do not know NumPy 2's keywords yet.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        mask = run_lengths.decode(run_lengths.frPyObjects(coded, height, width))
     polygons = mask_polygons(mask.astype(bool))
     if not polygons:
         raise BadValue("the mask is empty")
     return polygons
+
+
+def _run_lengths(text: str) -> list[int]:
+    """The run lengths that pycocotools' `rleToString` packed into a string.
+
+    Letters hold five bits each from the lowest, and whether more follow; from the fourth run on,
+    the difference to the run before the last is packed.
+    """
+    runs: list[int] = []
+    value = bits = 0
+    for letter in text:
+        code = ord(letter) - 48
+        value |= (code & 31) << bits
+        bits += 5
+        if code & 32:
+            continue
+        if code & 16:
+            value -= 1 << bits
+        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+        value = bits = 0
+    return runs
 
 
 def content_of(films: Sequence[BoxedFilm]) -> dict[str, Any]:

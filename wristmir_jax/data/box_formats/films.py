@@ -35,7 +35,9 @@ class Shape:
 
     @property
     def hull(self) -> np.ndarray:
-        """float64 (4,), x0 y0 x1 y1."""
+        """float64 (4,), x0 y0 x1 y1; of a box as the file has it, be it turned over."""
+        if self.is_box:
+            return np.concatenate([self.polygons[0][0], self.polygons[0][2]])
         points = np.concatenate(self.polygons)
         return np.concatenate([points.min(axis=0), points.max(axis=0)])
 

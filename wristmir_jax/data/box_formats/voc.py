@@ -47,13 +47,14 @@ def _film(path: epath.Path, root: Element) -> Film:
     shapes = []
     for item in root.all("object"):
         where = f"{path}, line {item.line}"
+        label = _text(item, "name", where)
         corners = item.first("bndbox")
         if corners is None:
             raise UserError(f"{where}: the object has no <bndbox>")
         where = f"{path}, line {corners.line}"
         x0, y0, x1, y1 = (number(_text(corners, tag, where), where, tag) for tag in _CORNERS)
         polygon = box_polygon(x0 - 1, y0 - 1, x1, y1)
-        shapes.append(Shape(_text(item, "name", where), (polygon,), where, True))
+        shapes.append(Shape(label, (polygon,), where, True))
     film = name.text if name is not None and name.text else path.stem
     return Film(film, str(path), sides, shapes)
 
