@@ -73,7 +73,7 @@ def typical_width(age_years: float, male: bool | None = None) -> float:
     if np.isnan(age_years):
         return _WIDTH_UNKNOWN
     widths = [np.interp(age_years, _AGES, table) for table in (_WIDTH_FEMALE, _WIDTH_MALE)]
-    return float(np.mean(widths) if male is None else widths[male])
+    return float(np.mean(widths) if male is None else widths[bool(male)])
 
 
 @dataclass(frozen=True)

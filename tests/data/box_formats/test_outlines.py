@@ -7,10 +7,13 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from wristmir_jax.anatomy import REGION_NAMES
 from wristmir_jax.data.box_formats.convert import convert
+from wristmir_jax.data.box_formats.labels import BONE_LABELS
 from wristmir_jax.data.box_formats.outlines import regions_of
 from wristmir_jax.data.sources.fields import BadValue
 from wristmir_jax.images import phantom_bones
@@ -164,6 +167,28 @@ def test_what_cannot_be_told_is_set_aside():
     both = [bones["radius"][0] + (offset, 0.0) for offset in (0.0, 600.0)]
     with pytest.raises(BadValue, match="several forearms"):
         regions_of(bones | {"radius": both}, None)
+
+
+_POINT = st.tuples(st.integers(-50, 250), st.integers(-50, 250))
+_POLYGONS = st.lists(st.lists(_POINT, min_size=3, max_size=8), max_size=2)
+
+
+@given(st.fixed_dictionaries({name: _POLYGONS for name in BONE_LABELS}), st.floats(0, 18))
+def test_whatever_is_outlined_gives_boxes_on_the_film_or_a_reason(drawn, age):
+    bones = {
+        name: [np.array(polygon, float) for polygon in polygons] for name, polygons in drawn.items()
+    }
+    try:
+        found = regions_of(bones, (200, 180), age, False)
+    except BadValue as error:
+        assert error.reason
+        return
+    assert -180 < found.axis_degrees <= 180
+    for box in found.boxes_Rx4:
+        if np.isfinite(box).any():
+            assert (box[:2] >= 0).all()
+            assert (box[2:] <= (200, 180)).all()
+            assert (box[2:] - box[:2] >= 4).all()
 
 
 def test_masks_give_the_boxes_of_the_outlines(tmp_path):

@@ -82,6 +82,30 @@ def test_our_coco_comes_back_through_the_command(tmp_path):
     assert not list(tmp_path.glob("*.partial*"))
 
 
+@given(st.integers(1, 12), st.integers(1, 12), st.randoms(use_true_random=False))
+def test_any_mask_has_the_hull_of_its_pixels(tmp_path_factory, height, width, random):
+    mask = np.array([[random.random() < 0.2 for _ in range(width)] for _ in range(height)])
+    mask[random.randrange(height), random.randrange(width)] = True
+    content = {
+        "images": [{"id": 1, "file_name": "a.png", "width": width, "height": height}],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 1, "segmentation": segmentation}
+            for segmentation in (
+                writers.coded_runs(mask.astype(np.uint8)),
+                {"size": [height, width], "counts": writers.runs(mask.ravel(order="F"))},
+            )
+        ],
+        "categories": [{"id": 1, "name": "distal_radius"}],
+    }
+    path = epath.Path(tmp_path_factory.mktemp("coco") / "coco.json")
+    path.write_text(json.dumps(content))
+    (film,) = coco.read(path, ReadOptions())
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    hull = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
+    for shape in film.shapes:
+        np.testing.assert_allclose(shape.hull, hull, atol=1e-6)
+
+
 _SIDE = st.floats(0, 400, allow_subnormal=False)
 _BOX = st.tuples(_SIDE, _SIDE, st.floats(1, 400), st.floats(1, 400))
 _FILM = st.tuples(

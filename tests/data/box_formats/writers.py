@@ -60,7 +60,7 @@ def coco(folder: Path, kind: str = "box") -> Path:
             "box": {"bbox": [x0, y0, x1 - x0, y1 - y0]},
             "polygon": {"segmentation": [[v for point in corners(box) for v in point]]},
             "runs": {"segmentation": {"size": [HEIGHT, WIDTH], "counts": runs(columns)}},
-            "coded runs": {"segmentation": _coded(mask_of(box))},
+            "coded runs": {"segmentation": coded_runs(mask_of(box))},
         }[kind]
         annotations.append(
             {"id": len(annotations) + 1, "image_id": place, "category_id": label, **shape}
@@ -77,7 +77,7 @@ def coco(folder: Path, kind: str = "box") -> Path:
     return folder / "coco.json"
 
 
-def _coded(mask: np.ndarray) -> dict:
+def coded_runs(mask: np.ndarray) -> dict:
     from pycocotools import mask as run_lengths
 
     coded = run_lengths.encode(np.asfortranarray(mask))

@@ -145,7 +145,7 @@ def _mask(drawn: dict[str, Any], size: tuple[int, int] | None, where: str) -> tu
     # pycocotools fills what runs leave out with whatever the memory holds.
     if any(run < 0 or run != int(run) for run in runs) or sum(runs) != width * height:
         raise UserError(f"{where}: run lengths do not add up to {width} x {height} pixels")
-    coded = {"size": [height, width], "counts": [int(run) for run in runs]}
+    coded: Any = {"size": [height, width], "counts": [int(run) for run in runs]}
     with warnings.catch_warnings():
         # pycocotools' arrays do not know NumPy 2's keywords yet.
         warnings.simplefilter("ignore", DeprecationWarning)

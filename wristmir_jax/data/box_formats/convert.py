@@ -14,7 +14,7 @@ from wristmir_jax.data.box_formats import coco
 from wristmir_jax.data.box_formats.boxed_films import BoxedFilm
 from wristmir_jax.data.box_formats.detect import OUTLINES, READERS, detected
 from wristmir_jax.data.box_formats.films import Film, ReadOptions, Shape
-from wristmir_jax.data.box_formats.image_folder import ImageFolder
+from wristmir_jax.data.box_formats.image_folder import SUFFIXES, ImageFolder
 from wristmir_jax.data.box_formats.labels import BONE_LABELS, REGION_LABELS, LabelMap
 from wristmir_jax.data.box_formats.outlines import regions_of
 from wristmir_jax.data.sources.base import Rejection
@@ -23,6 +23,7 @@ from wristmir_jax.errors import UserError
 from wristmir_jax.progress import with_progress
 
 EXPORTS = ("boxes", "coco")
+_IMAGE_SUFFIXES = (*SUFFIXES, ".bmp", ".dcm", ".tif", ".tiff")
 # A box with less than this share of it on the film is set aside, of others the overhang is cut off.
 _MIN_INSIDE = 0.5
 
@@ -289,12 +290,19 @@ def _on_film(box: np.ndarray, size: tuple[int, int] | None) -> tuple[np.ndarray,
 
 def _named(films: list[BoxedFilm]) -> list[BoxedFilm]:
     """With an image_id, the name without folder and suffix, where that is one film's alone."""
-    stems = [film.name.rsplit("/", 1)[-1].rsplit(".", 1)[0] or film.name for film in films]
+    stems = [_stem(film.name) for film in films]
     counts = Counter(stems)
     return [
         replace(film, image_id=stem if counts[stem] == 1 else "")
         for film, stem in zip(films, stems, strict=True)
     ]
+
+
+def _stem(name: str) -> str:
+    last = name.rsplit("/", 1)[-1]
+    stem, dot, suffix = last.rpartition(".")
+    # Names of films may hold dots themselves.
+    return stem if stem and f"{dot}{suffix}".lower() in _IMAGE_SUFFIXES else last
 
 
 def rejected_file(output: epath.Path) -> epath.Path:

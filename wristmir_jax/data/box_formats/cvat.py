@@ -80,8 +80,8 @@ def _polygon(element: Element, where: str) -> tuple[np.ndarray, ...]:
 
 
 def _mask(element: Element, where: str) -> tuple[np.ndarray, ...]:
-    sides = [_number(element, side, where) for side in ("width", "height")]
-    width, height = film_size(*sides, where)
+    attributes = element.attributes
+    width, height = film_size(attributes.get("width"), attributes.get("height"), where)
     left, top = _number(element, "left", where), _number(element, "top", where)
     runs = [
         number(run, where, "a run length") for run in _attribute(element, "rle", where).split(",")

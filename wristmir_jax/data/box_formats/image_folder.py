@@ -37,10 +37,12 @@ class ImageFolder:
     def find(self, name: str) -> list[str]:
         """Paths in the folder of the films that `name` can mean: one where it is clear.
 
-        The path itself counts first, then the file name, then the file name without its suffix.
+        The path itself counts first, with or without its suffix, then the file name, then that
+        without its suffix.
         """
-        if name in self._by_path:
-            return [name]
+        for path in (name, *(name + suffix for suffix in SUFFIXES)):
+            if path in self._by_path:
+                return [path]
         last = name.rsplit("/", 1)[-1]
         stem = last.rsplit(".", 1)[0]
         return self._by_name.get(last) or self._by_name.get(stem) or []

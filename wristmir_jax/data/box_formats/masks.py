@@ -21,7 +21,7 @@ def mask_polygons(mask_HxW: np.ndarray) -> tuple[np.ndarray, ...]:
     top, left = rows[0], columns[0]
     # A film is large and a bone is not.
     part = mask_HxW[top : rows[-1] + 1, left : columns[-1] + 1]
-    filled = np.pad(binary_fill_holes(part), 1).astype(np.float64)
+    filled = np.pad(np.asarray(binary_fill_holes(part), np.float64), 1)
     lines = contour_generator(z=filled).lines(0.5)
     # Values sit in the middle of pixels, and one row and column was added.
     offset = np.array([left, top]) - 0.5
