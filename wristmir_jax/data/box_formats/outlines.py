@@ -6,16 +6,22 @@ that boxes of both mean the same.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from wristmir_jax.anatomy import REGION_NAMES
+from wristmir_jax.data.box_formats.polygons import (
+    Polygons,
+    above,
+    below,
+    centroid,
+    principal_direction,
+    top_of,
+)
 from wristmir_jax.data.sources.fields import BadValue
 from wristmir_jax.images.phantom_anatomy import typical_width
-
-Polygons = Sequence[np.ndarray]
 
 # In units of the width of the radial metaphysis: how far the box reaches below the growth plate,
 # and its margin besides 1 mm.
@@ -33,7 +39,6 @@ _ULNA_WIDTH = 0.58
 _FUSED_FROM_YEARS = 8.0
 # In pixels: a box cut at the film's edge to less than this is missing, as on phantoms.
 _MIN_SIDE = 4.0
-_NO_AREA = 1e-6
 # A distal end is wider than a shaft by this factor at least.
 _WIDER = 1.15
 # In distal widths: where the flare ends, and how long a bone must be to have a shaft beyond it.
@@ -163,14 +168,14 @@ def _long_bone(bone: str) -> Callable[[_Wrist], np.ndarray | None]:
         if not shaft:
             return None
         cartilage, grown = _EPIPHYSIS[bone]
-        end = _top(shaft)
+        end = top_of(shaft)
         fused = wrist.fused and not epiphysis
         if fused:
             end -= grown * wrist.width
         start = end - _METAPHYSIS * wrist.width
-        held = [*_above(shaft, start), *epiphysis]
+        held = [*above(shaft, start), *epiphysis]
         a = np.concatenate(held)[:, 0]
-        top = max(_top(held), end + cartilage * wrist.width)
+        top = max(top_of(held), end + cartilage * wrist.width)
         if bone == "ulna" and (epiphysis or fused):
             # The styloid process may reach into the margin; the rest of the head may not.
             ulnar = _ulnar_side(wrist)
@@ -190,7 +195,7 @@ def _styloid(wrist: _Wrist) -> np.ndarray | None:
     ulna, epiphysis = wrist.bones.get("ulna"), wrist.bones.get("ulna_epiphysis")
     grown_together = not epiphysis and wrist.fused and wrist.age_known
     if grown_together and ulna:
-        epiphysis = _above(ulna, _top(ulna) - _EPIPHYSIS["ulna"][1] * wrist.width)
+        epiphysis = above(ulna, top_of(ulna) - _EPIPHYSIS["ulna"][1] * wrist.width)
     ulnar = _ulnar_side(wrist)
     if not epiphysis or not ulna or not ulnar or wrist.lateral:
         return None
@@ -202,7 +207,7 @@ def _styloid(wrist: _Wrist) -> np.ndarray | None:
     inner = min(tip[0] - around, middle - _BEYOND_MIDDLE_MM * wrist.millimetre)
     low = tip[1] - reach - around
     if not grown_together:
-        low = min(low, _top(ulna) - _BELOW_PLATE_MM * wrist.millimetre)
+        low = min(low, top_of(ulna) - _BELOW_PLATE_MM * wrist.millimetre)
     sides = np.sort(np.array([inner, tip[0] + around]) * ulnar)
     return np.array([sides[0], low, sides[1], tip[1] - reach + around])
 
@@ -224,11 +229,11 @@ def _ulnar_side(wrist: _Wrist) -> float:
 
 def _forearm_direction(bones: Mapping[str, Polygons], shafts: Mapping[str, Polygons]) -> np.ndarray:
     """Unit vector (2,) on the film from proximal to distal: the shafts' principal direction."""
-    direction = _principal_direction(list(shafts.values()))
+    direction = principal_direction(list(shafts.values()))
     beyond = [p for name, polygons in bones.items() if name not in shafts for p in polygons]
     if beyond:
-        shaft = _centroid([p for polygons in shafts.values() for p in polygons])
-        forward = (_centroid(beyond) - shaft) @ direction >= 0
+        shaft = centroid([p for polygons in shafts.values() for p in polygons])
+        forward = (centroid(beyond) - shaft) @ direction >= 0
     else:
         forward = _flares(shafts.get("radius") or shafts["ulna"], direction)
     if not forward:
@@ -239,10 +244,12 @@ def _forearm_direction(bones: Mapping[str, Polygons], shafts: Mapping[str, Polyg
     for polygons in shafts.values():
         upright = [p @ frame_2x2.T for p in polygons]
         width = _distal_width(upright)
-        length = _top(upright) - min(p[:, 1].min() for p in upright)
+        length = top_of(upright) - min(p[:, 1].min() for p in upright)
         long_enough = length >= _MIN_SHAFT * width
-        straight.append(_below(upright, _top(upright) - _FLARE * width) if long_enough else upright)
-    refined = _principal_direction(straight)
+        straight.append(
+            below(upright, top_of(upright) - _FLARE * width) if long_enough else upright
+        )
+    refined = principal_direction(straight)
     return (refined if refined[1] > 0 else -refined) @ frame_2x2
 
 
@@ -269,80 +276,11 @@ def _distal_width(polygons: Polygons) -> float:
     """Width of the distal end of an upright bone: the part half as long as it is wide."""
     width = np.ptp(np.concatenate(polygons)[:, 0])
     for _ in range(_ROUNDS):
-        width = np.ptp(np.concatenate(_above(polygons, _top(polygons) - 0.5 * width))[:, 0])
+        width = np.ptp(np.concatenate(above(polygons, top_of(polygons) - 0.5 * width))[:, 0])
     return float(width)
 
 
 def _distal_middle(polygons: Polygons, width: float) -> float:
     """Where the distal end of an upright bone has its middle, on `a`."""
-    a = np.concatenate(_above(polygons, _top(polygons) - 0.5 * width))[:, 0]
+    a = np.concatenate(above(polygons, top_of(polygons) - 0.5 * width))[:, 0]
     return float(a.min() + a.max()) / 2
-
-
-def _top(polygons: Polygons) -> float:
-    return float(max(polygon[:, 1].max() for polygon in polygons))
-
-
-def _above(polygons: Polygons, low: float) -> list[np.ndarray]:
-    """What of upright polygons lies distally of `low` (Sutherland and Hodgman's clipping)."""
-    return [kept for polygon in polygons if len(kept := _clipped(polygon, low))]
-
-
-def _below(polygons: Polygons, high: float) -> list[np.ndarray]:
-    mirrored = _above([polygon * (1.0, -1.0) for polygon in polygons], -high)
-    return [polygon * (1.0, -1.0) for polygon in mirrored]
-
-
-def _clipped(polygon_Px2: np.ndarray, low: float) -> np.ndarray:
-    following = np.roll(polygon_Px2, -1, axis=0)
-    heights, next_heights = polygon_Px2[:, 1] - low, following[:, 1] - low
-    kept = []
-    for point, after, height, next_height in zip(
-        polygon_Px2, following, heights, next_heights, strict=True
-    ):
-        if height >= 0:
-            kept.append(point)
-        if height * next_height < 0:
-            kept.append(point + (after - point) * (height / (height - next_height)))
-    return np.array(kept).reshape(-1, 2)
-
-
-def _principal_direction(bones: Sequence[Polygons]) -> np.ndarray:
-    """Unit vector (2,) of either sense: the longest axis of the bones' spreads about their middles.
-
-    A bone weighs the more the longer it is.
-    """
-    spread = np.zeros((2, 2))
-    for polygons in bones:
-        areas, centroids, moments = zip(*map(_moments, polygons), strict=True)
-        area = sum(areas)
-        middle = sum(a * c for a, c in zip(areas, centroids, strict=True)) / area
-        spread += sum(moments) / area - np.outer(middle, middle)
-    return np.linalg.eigh(spread)[1][:, 1]
-
-
-def _centroid(polygons: Polygons) -> np.ndarray:
-    areas, centroids, _ = zip(*map(_moments, polygons), strict=True)
-    return np.average(centroids, axis=0, weights=areas)
-
-
-def _moments(polygon_Px2: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-    """Area, centroid (2,) and the integral (2, 2) of the outer product of places in a polygon.
-
-    By Green's theorem; a polygon without an area counts as a very small one at its points.
-    """
-    shift = polygon_Px2.mean(axis=0)
-    p = polygon_Px2 - shift
-    q = np.roll(p, -1, axis=0)
-    cross = p[:, 0] * q[:, 1] - q[:, 0] * p[:, 1]
-    area = cross.sum() / 2
-    if abs(area) < _NO_AREA:
-        return _NO_AREA, shift, _NO_AREA * np.outer(shift, shift)
-    centroid = (cross[:, None] * (p + q)).sum(axis=0) / (6 * area)
-    products = np.einsum("n,ni,nj->ij", cross, p, p) + np.einsum("n,ni,nj->ij", cross, q, q)
-    mixed = np.einsum("n,ni,nj->ij", cross, p + q, p + q)
-    moment = (products + mixed) / 24 * np.sign(area)
-    area = abs(area)
-    # Back to the film's own origin.
-    off = area * (np.outer(shift, centroid) + np.outer(centroid, shift) + np.outer(shift, shift))
-    return float(area), centroid + shift, moment + off
