@@ -16,6 +16,7 @@ _AGES = (0.5, 1.0, 3.0, 5.0, 7.0, 10.0, 12.0, 14.0, 16.0, 18.0)
 # Width of the distal radial metaphysis on a PA film, mm.
 _WIDTH_MALE = (11.5, 14.0, 17.6, 19.8, 21.2, 23.8, 25.8, 28.0, 30.5, 31.5)
 _WIDTH_FEMALE = (10.8, 13.4, 16.9, 19.2, 20.6, 23.2, 24.8, 26.2, 27.4, 27.8)
+_WIDTH_UNKNOWN = 24.0
 SEX_LEAD = 0.85  # Girls ossify at about this fraction of the boys' age.
 
 
@@ -56,6 +57,19 @@ def _shapes() -> tuple[tuple[float, ...], dict[tuple[str, str], tuple[int, list[
     keys = [(view, name) for view, curves in table["curves"].items() for name in curves]
     places = {key: (place, table["curves"][key[0]][key[1]]) for place, key in enumerate(keys)}
     return tuple(table["ages"]), places
+
+
+def typical_width(age_years: float, male: bool | None = None) -> float:
+    """Usual width of the distal radial metaphysis on a PA film, mm.
+
+    Args:
+        age_years: NaN where unknown; then that of about ten years is given.
+        male: None where unknown.
+    """
+    if np.isnan(age_years):
+        return _WIDTH_UNKNOWN
+    widths = [np.interp(age_years, _AGES, table) for table in (_WIDTH_FEMALE, _WIDTH_MALE)]
+    return float(np.mean(widths) if male is None else widths[bool(male)])
 
 
 @dataclass(frozen=True)
@@ -122,8 +136,7 @@ def sample_anatomy(age_years: float, male: bool, rng: np.random.Generator) -> An
     What is absent depends on age, sex and one draw of skeletal maturity, so that bones appear in
     order.
     """
-    widths = _WIDTH_MALE if male else _WIDTH_FEMALE
-    width = float(np.interp(age_years, _AGES, widths)) * float(np.exp(0.06 * rng.standard_normal()))
+    width = typical_width(age_years, male) * float(np.exp(0.06 * rng.standard_normal()))
     # Skeletal age in boys' years; its spread is about 10 % of the age.
     skeletal = age_years * (1.0 if male else 1.0 / SEX_LEAD) + 0.09 * age_years * float(
         np.clip(rng.standard_normal(), -1.8, 1.8)

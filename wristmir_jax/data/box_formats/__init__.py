@@ -1,0 +1,1 @@
+"""Region boxes and bone outlines that people drew with other tools, one file a format."""
