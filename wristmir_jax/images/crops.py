@@ -72,7 +72,7 @@ def crop(
     if side is None:
         if radians == 0:
             return _upright(pixels, box, size)
-        shrunk = abs(np.cos(radians)) + abs(np.sin(radians))
+        shrunk = float(abs(np.cos(radians)) + abs(np.sin(radians)))
         side = max(x1 - x0, y1 - y0) / shrunk * (1 + 2 * CROP_MARGIN)
     if not 0 < side < np.inf:
         raise ValueError("the side of the crop is not above 0")
