@@ -132,7 +132,7 @@ def sample_film(
         letters=int(rng.integers(1 << 30)) if chance(0.3) else None,
         oval=chance(0.04),
         marker=bool(rng.random() < 0.72),
-        marker_size=rng.uniform(0.02, 0.055) * side,
+        marker_size=rng.uniform(0.02, 0.08) * side,
         ring=chance(0.08),
         watch=chance(0.05),
         wrist=subject == "wrist",
@@ -154,7 +154,7 @@ def _angle(disturbance: float, rng: np.random.Generator) -> float:
     kind = rng.random() / max(disturbance, 1e-6)
     near = float(np.clip(rng.normal(0.0, 11.0), -30.0, 30.0)) * min(disturbance, 1.0)
     anything = rng.uniform(-180.0, 180.0)
-    degrees = anything if kind < 0.24 else (180.0 + near if kind < 0.38 else near)
+    degrees = anything if kind < 0.24 else (180.0 + near if kind < 0.42 else near)
     return float(np.deg2rad(degrees))
 
 
@@ -259,14 +259,14 @@ def _exposure(disturbance: float, chance, rng: np.random.Generator) -> dict:
     if chance(0.25):
         offset = rng.uniform(0.08, 0.32)
     blur, sigma = 0.0, 1.0
-    if chance(0.35):
+    if chance(0.22):
         blur, sigma = rng.uniform(0.5, 1.0), rng.uniform(0.6, 1.6) * max(disturbance, 0.5)
-    elif chance(0.35):
+    elif chance(0.55):
         blur, sigma = -rng.uniform(0.3, 1.2), rng.uniform(0.8, 2.5)
     finish = dict(
         sigmoid=rng.uniform(-0.2, 0.8) if chance(0.4) else 0.0,
         ceiling=ceiling,
-        equalise=rng.uniform(0.1, 0.5) if chance(0.5) else 0.0,
+        equalise=rng.uniform(0.1, 0.6) if chance(0.6) else 0.0,
         blur=blur,
         blur_sigma=sigma,
         banding=rng.uniform(0.0, 0.008) if chance(0.3) else 0.0,

@@ -100,7 +100,7 @@ def sample_disturbed_pose(
 
 def sample_extras(extras: Extras, disturbance: float, rng: np.random.Generator) -> Extras:
     """The extras of an exam with some more casts, splints, plates and wires."""
-    cast = extras.cast or rng.random() < 0.10 * disturbance
+    cast = extras.cast or rng.random() < 0.06 * disturbance
     metal = rng.random() < 0.035 * disturbance
     return replace(
         extras,
