@@ -17,11 +17,16 @@ import json
 import numpy as np
 from absl import app, flags
 
-from wristmir_jax.images import phantom_anatomy
+from wristmir_jax.images import phantom_anatomy, phantom_bones
+from wristmir_jax.images.phantom_parts import WAVES
 from wristmir_jax.images.bone_outlines import (
     Outlines,
     Unmeasurable,
+    fit_waves,
     measure,
+    moments,
+    normalised_waves,
+    to_frame,
     phantom_outlines,
 )
 
@@ -80,6 +85,7 @@ def measured(films) -> tuple[dict[str, list[dict]], list[str]]:
         except Unmeasurable as error:
             left_out.append(f"{stem}: {error}")
             continue
+        quantities["frame"] = to_frame(bones)[0]
         male, age = row["gender"] == "M", float(row["age"])
         quantities |= {
             "age": age,
@@ -99,10 +105,10 @@ def curves(films: list[dict], bandwidth: float) -> dict[str, list]:
     names = sorted({name for film in films for name in film})
     fitted = {}
     for name in names:
-        if name in ("age", "male", "skeletal", "closed"):
+        if name in NOT_COMPARED:
             continue
         with_it = [film for film in films if name in film]
-        if name == "joint_slope" or name.startswith("radius_width"):
+        if name == "joint_slope" or name.startswith(("radius_width", "ulna_y", "ulna_width")):
             with_it = [film for film in with_it if not film["closed"]]
         if name.startswith("metacarpal_1"):
             # Numbered the other way round on a film.
@@ -152,7 +158,7 @@ def _smooth(ages: np.ndarray, values: np.ndarray, at: float, bandwidth: float) -
     return float(np.average(values, weights=weights) - slope * reach)
 
 
-NOT_COMPARED = ("age", "male", "skeletal", "closed", "phantom")
+NOT_COMPARED = ("age", "male", "skeletal", "closed", "phantom", "frame")
 GROUPS = {
     "pa": (("<6", 0, 6), ("6-10", 6, 10), ("10-13", 10, 13), (">13", 13, 99)),
     "lateral": (("<8", 0, 8), (">8", 8, 99)),
@@ -220,3 +226,69 @@ def add_phantoms(films: dict[str, list[dict]], number: int) -> None:
                 name: np.array([f[name] for f in found if name in f])
                 for name in sorted({name for f in found for name in f})
             }
+
+
+def outlines(films: list[dict], fitted: dict[str, list], bandwidth: float) -> dict[str, list]:
+    """Curves like those of `curves`, of the waves of each carpal's and the radial epiphysis' outline.
+
+    A carpal is turned so that its long axis lies where that of its age's mean does, moved and
+    stretched to a circle's second moments; the epiphysis is made level and as high everywhere as
+    `phantom_bones` bends it from the heights and the base at three places.
+    """
+    found = {}
+    for bone in [*(bone.name for bone in phantom_anatomy.CARPALS), "radial_epiphysis"]:
+        ages, waves = [], []
+        for film in films:
+            parts = film["frame"].get(bone, [])
+            if len(parts) != 1:
+                continue
+            points = parts[0]
+            if bone == "radial_epiphysis":
+                points = _straightened(points, film)
+            else:
+                mean = np.interp(film["skeletal"], KNOTS, fitted[f"{bone}_direction"][:-1])
+                points = _rounded(points, mean)
+            ages.append(film["skeletal"])
+            shape, radius = fit_waves(points)
+            waves.append([*shape, radius])
+        if len(waves) < 3:
+            continue
+        ages, waves = np.array(ages), np.array(waves)
+        lines = np.array([[_smooth(ages, w, knot, bandwidth) for knot in KNOTS] for w in waves.T])
+        residual = waves - np.array([np.interp(ages, KNOTS, line) for line in lines]).T
+        if bone != "radial_epiphysis":
+            lines = np.array([normalised_waves(list(knot[:-1])) for knot in lines.T]).T
+        names = [*WAVES, "radius"] if bone == "radial_epiphysis" else WAVES
+        for name, line, sd in zip(names, lines, residual.std(0), strict=False):
+            found[f"{bone}_{name}"] = [round(float(v), 3) for v in [*line, sd]]
+    return found
+
+
+def _straightened(points: np.ndarray, film: dict) -> np.ndarray:
+    """An epiphysis in the coordinates of the `Blob` that its heights and base make."""
+    form = phantom_bones.epiphysis_form(
+        film["radial_epiphysis_width"],
+        [film[f"radial_epiphysis_height_at_{share}"] for share in phantom_bones.SHARES],
+        [film[f"radial_epiphysis_base_at_{share}"] for share in phantom_bones.SHARES],
+    )
+    low, high = points[:, 0].min(), points[:, 0].max()
+    tu = (points[:, 0] - (low + high) / 2) / form["half_length"]
+    height = form["half_height"] * np.maximum(
+        1.0 + form["taper"] * tu + form["pinch"] * tu * tu, 0.2
+    )
+    middle = form["center"] + form["shear"] * tu * form["half_length"] + form["bend"] * tu * tu
+    return np.stack([tu, (points[:, 1] - middle) / height], 1)
+
+
+def _rounded(points: np.ndarray, direction: float) -> np.ndarray:
+    """An outline about its centroid with the first axis along its long one, moments as of 1."""
+    centre, covariance, _ = moments(points)
+    values, vectors = np.linalg.eigh(covariance)
+    breadth, length = 2.0 * np.sqrt(values)
+    own = np.rad2deg(np.arctan2(vectors[1, 1], vectors[0, 1]))
+    if length < 1.15 * breadth:
+        own, length, breadth = direction, *[np.sqrt(length * breadth)] * 2
+    own = np.deg2rad(direction + (own - direction + 90.0) % 180.0 - 90.0)
+    along = np.array([np.cos(own), np.sin(own)])
+    across = np.array([-along[1], along[0]])
+    return (points - centre) @ np.stack([along / length, across / breadth], 1)

@@ -10,8 +10,9 @@ import numpy as np
 
 from wristmir_jax.images import phantom_bones
 from wristmir_jax.images.phantom_anatomy import CARPALS, Anatomy
+from wristmir_jax.images.phantom_bones import wave_radius
 from wristmir_jax.images.phantom_fractures import Injury
-from wristmir_jax.images.phantom_parts import Blob, Tube
+from wristmir_jax.images.phantom_parts import WAVES, Blob, Tube
 
 METACARPALS = ("metacarpal_5", "metacarpal_4", "metacarpal_3", "metacarpal_2", "metacarpal_1")
 Outlines = dict[str, list[np.ndarray]]
@@ -40,6 +41,24 @@ def measure(bones: Outlines) -> dict[str, float]:
     Raises:
         Unmeasurable: no radius in one piece that shows at least 1.2 W of the shaft.
     """
+    frame, width, angle = to_frame(bones)
+    found = {"width": width, "rotation": float(np.rad2deg(angle))}
+    found |= _radius(frame) | _ulna(frame) | _radial_epiphysis(frame) | _ulnar_epiphysis(frame)
+    for bone in CARPALS:
+        if bone.name in frame:
+            found |= _small_bone(bone.name, frame[bone.name])
+    for name in METACARPALS:
+        if name in frame:
+            found |= _metacarpal(name, frame[name])
+    return found
+
+
+def to_frame(bones: Outlines) -> tuple[Outlines, float, float]:
+    """Outlines in the frame of `measure`; W; how far the frame is turned on the film, radians.
+
+    Raises:
+        Unmeasurable: see `measure`.
+    """
     if len(bones.get("radius", [])) != 1:
         raise Unmeasurable("no radius in one piece")
     radius = bones["radius"][0]
@@ -58,15 +77,7 @@ def measure(bones: Outlines) -> dict[str, float]:
         name: [(_turn(part, -angle) - origin) / width for part in parts]
         for name, parts in bones.items()
     }
-    found = {"width": width, "rotation": float(np.rad2deg(angle))}
-    found |= _radius(frame) | _ulna(frame) | _radial_epiphysis(frame) | _ulnar_epiphysis(frame)
-    for bone in CARPALS:
-        if bone.name in frame:
-            found |= _small_bone(bone.name, frame[bone.name])
-    for name in METACARPALS:
-        if name in frame:
-            found |= _metacarpal(name, frame[name])
-    return found
+    return frame, width, angle
 
 
 def _turn(points: np.ndarray, angle: float) -> np.ndarray:
@@ -142,6 +153,9 @@ def _radius(frame: Outlines) -> dict[str, float]:
     found["radius_shaft_x"] = _middle_at(points, -1.05)
     if "radial_epiphysis" not in frame:
         found |= _joint_surface(points, 0.6)
+    else:
+        left, middle, right = _crossings(points, np.array([-0.38, 0.0, 0.38]), 0)[:, 1]
+        found["radius_end_dome"] = float(middle - (left + right) / 2)
     return found
 
 
@@ -189,9 +203,9 @@ def _radial_epiphysis(frame: Outlines) -> dict[str, float]:
     columns, edges = _columns(points, shares)
     heights = edges[:, 1] - edges[:, 0]
     for share in (0.2, 0.5, 0.8):
-        found[f"radial_epiphysis_height_at_{share}"] = float(
-            heights[np.abs(shares - share) < 0.06].mean()
-        )
+        near = np.abs(shares - share) < 0.06
+        found[f"radial_epiphysis_height_at_{share}"] = float(heights[near].mean())
+        found[f"radial_epiphysis_base_at_{share}"] = float(edges[near, 0].mean())
     found |= _joint_surface(points, np.ptp(points[:, 1]))
     ends = _crossings(frame["radius"][0], columns, 0)[:, 1]
     inner = (shares > 0.2) & (shares < 0.8) & np.isfinite(ends)
@@ -313,14 +327,27 @@ def phantom_outlines(anatomy: Anatomy, view: str, rotation: float = 0.0) -> Outl
 
 def tube_outline(p: Tube, reach: float = np.inf) -> np.ndarray:
     """(N, 2) outline of an unbroken tube from its distal end `reach` mm back, mm."""
-    u = np.linspace(-min(p.length, reach), 0.0, 160)
+    u = np.linspace(-min(p.length, reach), 0.05 * p.flare_length, 160)
     flare = 1.0 / (1.0 + (u / p.flare_length) ** 2)
     base = 1.0 / (1.0 + ((u + p.length) / p.base_length) ** 2)
     left = p.shaft + p.flare_left * flare + p.base_flare * base
     right = p.shaft + p.flare_right * flare + p.base_flare * base
-    bow = p.bow * u * u
-    v = np.concatenate([right - bow, (-left - bow)[::-1]])
-    u = np.concatenate([u, u[::-1]])
+
+    def end(v):
+        z = v / p.shaft
+        wave = 0.31 * z + 0.1
+        return p.end_curve * z * z + p.end_wave * (4.0 * np.abs(wave - np.floor(wave + 0.5)) - 1.0)
+
+    sides = [(u[u < end(v)], v[u < end(v)]) for v in (right, -left)]
+    across = np.linspace(sides[0][1][-1], sides[1][1][-1], 40)[1:-1]
+    u = np.concatenate([sides[0][0], end(across), sides[1][0][::-1]])
+    v = np.concatenate([sides[0][1], across, sides[1][1][::-1]])
+    if p.base_curve:
+        u = np.maximum(u, p.base_curve * (v / p.shaft) ** 2 - p.length)
+        across = np.linspace(v[-1], v[0], 20)
+        u = np.concatenate([u, p.base_curve * (across / p.shaft) ** 2 - p.length])
+        v = np.concatenate([v, across])
+    v = v - p.bow * u * u
     return np.stack(
         [p.origin_x + u * p.axis_x + v * p.axis_y, p.origin_y + u * p.axis_y - v * p.axis_x], 1
     )
@@ -333,7 +360,8 @@ def blob_outline(p: Blob, count: int = 120) -> np.ndarray:
     # Squared radius t along each ray: (1 - s) t + s t^2 (cos^4 + sin^4) = 1.
     linear, square = 1.0 - p.square, p.square * (cos**4 + sin**4)
     t = 2.0 / (linear + np.sqrt(linear**2 + 4.0 * square))
-    tu, tw = np.sqrt(t) * cos, np.sqrt(t) * sin
+    beyond = np.sqrt(t) * np.maximum(wave_radius(angle, [getattr(p, name) for name in WAVES]), 0.3)
+    tu, tw = beyond * cos, beyond * sin
     u = tu * p.half_length
     height = p.half_height * np.maximum(1.0 + p.taper * tu + p.pinch * tu * tu, 0.2)
     w = tw * height + p.shear * u + p.bend * tu * tu
@@ -342,6 +370,38 @@ def blob_outline(p: Blob, count: int = 120) -> np.ndarray:
     return np.stack(
         [p.center_x + u * p.axis_x - w * p.axis_y, p.center_y + u * p.axis_y + w * p.axis_x], 1
     )
+
+
+def fit_waves(points: np.ndarray) -> tuple[list[float], float]:
+    """The waves of `Blob` that make a circle an outline (N, 2) around the origin, and its radius."""
+    steps = np.linspace(0.0, 1.0, 8, endpoint=False)[:, None, None]
+    dense = (points + steps * (np.roll(points, -1, 0) - points)).transpose(1, 0, 2).reshape(-1, 2)
+    angle = np.linspace(-np.pi, np.pi, 96, endpoint=False)
+    order = np.argsort(theta := np.arctan2(dense[:, 1], dense[:, 0]))
+    radius = np.interp(angle, theta[order], np.hypot(*dense[order].T), period=2 * np.pi)
+    waves = []
+    for order in range(1, len(WAVES) // 2 + 1):
+        waves += [
+            2 * np.mean(radius * np.cos(order * angle)),
+            2 * np.mean(radius * np.sin(order * angle)),
+        ]
+    return [float(wave / radius.mean()) for wave in waves], float(radius.mean())
+
+
+def normalised_waves(waves: list[float]) -> list[float]:
+    """Waves of much the same outline whose centroid is 0 and whose second moments are those of 1.
+
+    So a blob's half-axes are those of the ellipse of equal moments, as `measure` gives them.
+    """
+    angle = np.linspace(0.0, 2.0 * np.pi, 120, endpoint=False)
+    ring = np.stack([np.cos(angle), np.sin(angle)], 1)
+    for _ in range(4):
+        points = ring * wave_radius(angle, waves)[:, None]
+        centre, covariance, _ = moments(points)
+        values, vectors = np.linalg.eigh(covariance)
+        points = (points - centre) @ (vectors / (2.0 * np.sqrt(values))) @ vectors.T
+        waves, _ = fit_waves(points)
+    return waves
 
 
 def _join(outlines: dict[str, np.ndarray], bone: str, other: str) -> None:
@@ -359,7 +419,8 @@ def _union(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     low, high = both.min(0) - 1.0, both.max(0) + 1.0
     step = 0.25
     xs, ys = np.arange(low[0], high[0], step), np.arange(low[1], high[1], step)
-    inside = _inside(a, xs, ys) | _inside(b, xs, ys)
+    # A physis that is as good as closed is drawn as closed.
+    inside = _inside(a, xs, ys) | _inside(b, xs, ys) | _inside(b - np.array([0.0, 0.6]), xs, ys)
     lines = contourpy.contour_generator(xs, ys, inside.astype(float)).lines(0.5)
     return max(lines, key=lambda line: moments(line)[2])
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from wristmir_jax.images.phantom_anatomy import CARPALS, Anatomy
 from wristmir_jax.images.phantom_fractures import PHYSEAL_KINDS, BoneInjury, Injury
-from wristmir_jax.images.phantom_parts import MU_CALLUS, MU_CORTEX, Blob, Tube
+from wristmir_jax.images.phantom_parts import MU_CALLUS, MU_CORTEX, WAVES, Blob, Tube
 
 _COMPLETE = ("complete", "shaft_complete")
 # Fractures that hinge on the cortex that is whole; their line opens towards the broken one.
@@ -59,6 +59,7 @@ class LongBone:
         depth: depth as a share of the width.
         bow: curvature, 1/mm.
         side: how much more the right edge flares than the left, -1..1.
+        dome: by how much the middle of the end lies distal of its edges, mm.
     """
 
     end_x: float
@@ -70,15 +71,18 @@ class LongBone:
     depth: float
     bow: float
     side: float
+    dome: float
 
     def tube(self, anatomy: Anatomy, density: float) -> Tube:
         shaft = self.half * self.shaft_share
         flare = self.half - shaft
         # The shaft, not the end, moves where one edge flares more than the other.
         shift = 0.25 * self.side * flare
+        # `dome` is measured 0.38 widths off the middle; the end's mean height is to be 0.
+        rise = 0.21 * self.dome
         return Tube(
             origin_x=self.end_x - shift * float(np.cos(self.tilt)),
-            origin_y=self.end_y + shift * float(np.sin(self.tilt)),
+            origin_y=self.end_y + rise + shift * float(np.sin(self.tilt)),
             axis_x=float(np.sin(self.tilt)),
             axis_y=float(np.cos(self.tilt)),
             bow=self.bow,
@@ -92,8 +96,8 @@ class LongBone:
             marrow_shaft=0.12 * density,
             marrow_end=0.30 * density,
             end_line=0.26 * (1.0 - anatomy.closure),
-            end_curve=-0.25,
-            end_wave=0.3,
+            end_curve=-0.1 - self.dome * (shaft / (0.76 * self.half)) ** 2,
+            end_wave=0.15,
             callus_mu=MU_CALLUS,
         )
 
@@ -107,33 +111,39 @@ def long_bones(anatomy: Anatomy, view: str) -> tuple[LongBone, LongBone]:
     """Radius and ulna as `view` shows them; the ulna lies dorsally on a lateral film."""
     scaled, width = _scale(anatomy, view == "lateral")
     narrowed = 0.92 if view == "oblique" else 1.0
-    # While the physis closes the metaphysis grows as wide as the epiphysis.
-    joins = 1.0 + 0.10 * anatomy.closure
+    # Once the physis has closed the metaphysis is as wide as the epiphysis.
+    closed = float(np.clip(3.3 * anatomy.closure - 2.3, 0.0, 1.0))
+    joins = 1.0 + 0.10 * closed
     lateral = view == "lateral"
-    flare_length = 0.55 if lateral else 0.66 + 0.04 * anatomy.variation[0]
-    beyond = 1.0 / (1.0 + (1.6 / flare_length) ** 2)
-    shaft = anatomy.value(scaled, "radius_width_at_1.6", 0.8)
+    flare_length = 0.55 if lateral else 0.63 + 0.03 * anatomy.variation[0]
+    share = 0.0
+    for place in (1.6, 2.2):
+        beyond = 1.0 / (1.0 + (place / flare_length) ** 2)
+        seen = anatomy.value(scaled, f"radius_width_at_{place}", 0.7)
+        share += 0.5 * (seen - beyond) / (1.0 - beyond)
     radius = LongBone(
         end_x=0.0,
         end_y=0.0,
-        tilt=0.0,
+        tilt=-0.011 if lateral else -0.014,
         half=width / 2 * narrowed * joins,
-        shaft_share=float(np.clip((shaft - beyond) / (1.0 - beyond), 0.3, 0.55)) / joins,
-        flare_length=flare_length * width,
+        shaft_share=float(np.clip(share, 0.3, 0.55)) / joins,
+        flare_length=flare_length * (1.0 + 0.25 * closed) * width,
         depth=1.05 if lateral else 0.80,
         bow=0.0 if lateral else 3e-4,
-        side=1.0 if lateral else -0.35,
+        side=float(np.clip(-18.0 * anatomy.value(scaled, "radius_shaft_x", 0.6), -1.6, 1.6)),
+        dome=anatomy.value(scaled, "radius_end_dome", 0.5) * width,
     )
     ulna = LongBone(
         end_x=anatomy.value(scaled, "ulna_x") * width * (0.72 if view == "oblique" else 1.0),
         end_y=anatomy.value(scaled, "ulna_y") * width,
         tilt=-float(np.deg2rad(anatomy.value(scaled, "ulna_lean", 0.7))),
         half=1.02 * anatomy.value(scaled, "ulna_width") * width / 2,
-        shaft_share=0.60 if lateral else 0.57,
-        flare_length=(0.36 if lateral else 0.38) * width,
+        shaft_share=0.56,
+        flare_length=(0.34 if lateral else 0.36) * width,
         depth=1.0 if lateral else 0.9,
         bow=0.0,
         side=0.0 if lateral else 0.15,
+        dome=0.0,
     )
     return radius, ulna
 
@@ -247,7 +257,8 @@ def epiphyses(
     grown = anatomy.ulnar_epiphysis
     view, scale = _scale(anatomy, lateral)
     young = _early(grown)
-    half = 0.5 * young * scale * anatomy.value(view, "ulnar_epiphysis_width")
+    joins = 1.0 - 0.10 * anatomy.closure
+    half = 0.5 * young * joins * scale * anatomy.value(view, "ulnar_epiphysis_width")
     height = young * scale * anatomy.value(view, "ulnar_epiphysis_height", 0.7)
     gap = scale * anatomy.value(view, "ulnar_epiphysis_gap", 0.5) * (1.0 - anatomy.closure)
     overlap = anatomy.closure * 0.3 * height
@@ -273,43 +284,79 @@ def epiphyses(
     return first, second, ulnar, _styloid(anatomy, injury, lateral, density, ulna, half, top)
 
 
+# Where along an epiphysis its height and base are measured.
+SHARES = (0.2, 0.5, 0.8)
+
+
+def epiphysis_form(length: float, heights: list[float], bases: list[float]) -> dict[str, float]:
+    """Fields of the `Blob` with these heights and this base at `SHARES` of its length.
+
+    `center` is how far its centre lies above the line that the bases are measured from.
+    """
+    left, middle, right = heights
+    low, centre, high = (base + height / 2 for base, height in zip(bases, heights, strict=True))
+    reach = 2.0 * SHARES[2] - 1.0
+    return {
+        "half_length": length / 2,
+        "half_height": middle / 2,
+        "taper": (right - left) / (2.0 * reach * middle),
+        "pinch": ((right + left) / (2.0 * middle) - 1.0) / reach**2,
+        "shear": (high - low) / (reach * length),
+        "bend": ((high + low) / 2 - centre) / reach**2,
+        "center": centre,
+    }
+
+
 def _radial_epiphysis(anatomy: Anatomy, lateral: bool, density: float, radius: LongBone) -> Blob:
     """A wedge with a flat base along the physis, taller radially (PA) or dorsally (lateral)."""
     grown = anatomy.radial_epiphysis
     view, width = _scale(anatomy, lateral)
     young = _early(grown)
-    half = 0.5 * young * width * anatomy.value(view, "radial_epiphysis_width")
-    left, middle, right = (
-        young * width * max(0.08, anatomy.value(view, f"radial_epiphysis_height_at_{share}", 0.6))
-        for share in (0.2, 0.5, 0.8)
+    heights, bases = [], []
+    for share in SHARES:
+        height = anatomy.value(view, f"radial_epiphysis_height_at_{share}", 0.6)
+        heights.append(young * width * max(0.08, height))
+        base = anatomy.value(view, f"radial_epiphysis_base_at_{share}", 0.0)
+        base += 0.5 * anatomy.closure * max(0.0, -base)
+        bases.append(width * base)
+    # The plate between epiphysis and metaphysis varies as a whole and vanishes.
+    usual = anatomy.value(view, "physis_gap", 0.0)
+    gap = (1.0 - anatomy.closure) * max(0.008, anatomy.value(view, "physis_gap", 0.5))
+    overlap = 0.1 * anatomy.closure * width
+    form = epiphysis_form(
+        young * width * anatomy.value(view, "radial_epiphysis_width"),
+        [height + overlap for height in heights],
+        [base - overlap + (gap - usual) * width for base in bases],
     )
-    height = middle
-    gap = (1.0 - anatomy.closure) * width * max(0.01, anatomy.value(view, "physis_gap", 0.5))
-    overlap = anatomy.closure * 0.3 * height
-    half_height = 0.5 * (height + overlap)
-    # At 0.6 of its half-length the superellipse below has 0.917 of its height.
-    taper = float(np.clip((right - left) / (1.2 * 0.917 * height), -0.7, 0.7))
-    pinch = float(np.clip(((right + left) / (2 * 0.917 * height) - 1.0) / 0.36, -0.1, 0.8))
+    up = form.pop("center")
+    waves = _waves(anatomy, view, "radial_epiphysis")
+    # Waves go around a circle of this radius; the form is that of the unit circle.
+    radius_share = anatomy.value(view, "radial_epiphysis_radius", 0.0)
+    angle = np.linspace(0.0, 2.0 * np.pi, 72, endpoint=False)
+    across = np.cos(angle) * wave_radius(angle, list(waves.values()))
+    long = 2.0 / float(np.ptp(across))
+    off = -form["half_length"] * long * float(across.max() + across.min()) / 2
+    form |= {
+        "half_length": form["half_length"] * long,
+        "half_height": form["half_height"] * radius_share,
+        "taper": form["taper"] * long,
+        "pinch": form["pinch"] * long**2,
+        "bend": form["bend"] * long**2,
+    }
     seen = float(grown > 0)
     return Blob(
-        center_x=radius.end_x + width * anatomy.value(view, "radial_epiphysis_x"),
-        center_y=radius.end_y + gap - overlap + half_height,
+        center_x=radius.end_x + width * anatomy.value(view, "radial_epiphysis_x") + off,
+        center_y=radius.end_y + up,
         axis_x=float(np.cos(radius.tilt)),
         axis_y=-float(np.sin(radius.tilt)),
-        half_length=half,
-        half_height=half_height,
         depth=0.85 * radius.half * radius.depth * (0.3 + 0.7 * grown),
-        taper=taper,
-        pinch=pinch,
-        # The base is flat: what the height gains the mid-line gains too.
-        shear=taper * half_height / half,
-        bend=pinch * half_height,
-        square=0.55,
+        **form,
+        **waves,
         rim=0.030 * width,
         mu_rim=0.7 * MU_CORTEX * density * seen,
         mu_inside=0.30 * MU_CORTEX * density * seen,
         clip=anatomy.closure,
-        clip_at=-half_height + overlap,
+        clip_at=-up,
     )
 
 
@@ -352,9 +399,10 @@ def carpals(anatomy: Anatomy, injury: Injury, lateral: bool, density: float) -> 
     for bone, grown in zip(CARPALS, anatomy.carpals, strict=True):
         young = _early(grown)
         x, y, direction = _in_hand(anatomy, view, bone.name)
+        # What few lateral films differ by is in good part that of the tracings.
+        spread = 0.5 if lateral else 0.8
         a, b = (
-            0.5 * young * width * anatomy.value(view, f"{bone.name}_{axis}", 0.8)
-            / (1.0 + 0.12 * bone.square)
+            0.5 * young * width * anatomy.value(view, f"{bone.name}_{axis}", spread)
             for axis in ("length", "breadth")
         )  # fmt: skip
         seen = float(grown > 0)
@@ -367,9 +415,7 @@ def carpals(anatomy: Anatomy, injury: Injury, lateral: bool, density: float) -> 
                 half_length=a,
                 half_height=b,
                 depth=(0.28 if lateral else 0.36) * (a + b),
-                bend=bone.bend * width * grown * 2.0,
-                taper=bone.taper * grown,
-                square=bone.square,
+                **_waves(anatomy, view, bone.name),
                 rim=0.024 * width * (0.6 + 0.4 * grown),
                 mu_rim=0.62 * MU_CORTEX * density * seen,
                 mu_inside=0.27 * MU_CORTEX * density * seen,
@@ -388,7 +434,19 @@ def _scale(anatomy: Anatomy, lateral: bool) -> tuple[str, float]:
 
 def _early(grown: float) -> float:
     """A bone that has just appeared is smaller than the mean of those seen at its age."""
-    return float(np.clip(0.45 + 1.6 * grown, 0.45, 1.0))
+    return float(np.clip(0.35 + 1.4 * grown, 0.45, 1.0))
+
+
+def wave_radius(angle: np.ndarray, waves: list[float]) -> np.ndarray:
+    """Radius at each angle (radians) of a unit circle with the waves of `Blob`."""
+    orders = np.arange(1, len(waves) // 2 + 1)
+    phases = angle[:, None] * orders
+    return 1.0 + np.cos(phases) @ np.array(waves[::2]) + np.sin(phases) @ np.array(waves[1::2])
+
+
+def _waves(anatomy: Anatomy, view: str, bone: str) -> dict[str, float]:
+    spread = 0.4 if view == "lateral" else 0.6
+    return {name: anatomy.value(view, f"{bone}_{name}", spread) for name in WAVES}
 
 
 def _in_hand(
@@ -414,6 +472,8 @@ def metacarpals(anatomy: Anatomy, lateral: bool, density: float) -> list[Tube]:
         along_x, along_y = float(np.cos(direction)), float(np.sin(direction))
         base = width * anatomy.value(view, f"{name}_base_width", 0.6)
         middle = width * anatomy.value(view, f"{name}_width", 0.6)
+        # What the flare of the far end adds there.
+        middle -= 0.22 * width / (1.0 + ((length / width - 0.6) / 0.30) ** 2)
         flare = max(0.0, base - middle) / 2 / 0.882
         tubes.append(
             Tube(
@@ -428,6 +488,7 @@ def metacarpals(anatomy: Anatomy, lateral: bool, density: float) -> list[Tube]:
                 flare_length=0.30 * width,
                 base_flare=flare,
                 base_length=0.22 * width,
+                base_curve=0.05 * width,
                 cortex_shaft=0.050 * width,
                 cortex_end=0.022 * width,
                 marrow_shaft=0.16 * density,

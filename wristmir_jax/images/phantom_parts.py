@@ -34,7 +34,8 @@ class Tube(NamedTuple):
         cortex_shaft, cortex_end: thickness of the cortical shell.
         marrow_shaft, marrow_end, end_line: density relative to cortex, of marrow and of the zone of
             provisional calcification.
-        end_curve, end_wave: shape of the distal end.
+        end_curve, end_wave: shape of the distal end; base_curve: how far the proximal one is
+            rounded off, mm at a half-width of the shaft from the axis.
         cut_at, cut_slope, cut_hinge, cut_hinge_at, jag, jag_phase, cut_soft: the fracture line
             across the axis; beyond the hinge it bends proximally and leaves a corner.
         keep: -1 draws what is proximal of the line, 1 what is distal; unused in tubes that cannot
@@ -65,6 +66,7 @@ class Tube(NamedTuple):
     end_line: Value = 0.0
     end_curve: Value = 0.0
     end_wave: Value = 0.0
+    base_curve: Value = 0.0
     cut_at: Value = 0.0
     cut_slope: Value = 0.0
     cut_hinge: Value = 0.0
@@ -96,6 +98,8 @@ class Blob(NamedTuple):
         shear, bend: shift of the mid-line along the axis, linear and quadratic.
         square: 0 ellipse .. 1 fourth-power superellipse.
         rim, mu_rim, mu_inside: thickness of the cortex, attenuation (1/mm) of cortex and inside.
+        wave_cos_1 .. wave_sin_6: how far the outline lies beyond that shape as a share of its
+            radius: a Fourier series in the angle from the first half-axis.
         keep, split_at, split_slope: draws one side of a split (-1 below, 1 above it), 0 all.
         clip, clip_at: 1 hides what lies below `clip_at` on the second axis.
         line, line_at, line_slope, line_width: depth 0..1 and place of a lucent line across.
@@ -113,6 +117,18 @@ class Blob(NamedTuple):
     shear: Value = 0.0
     bend: Value = 0.0
     square: Value = 0.0
+    wave_cos_1: Value = 0.0
+    wave_sin_1: Value = 0.0
+    wave_cos_2: Value = 0.0
+    wave_sin_2: Value = 0.0
+    wave_cos_3: Value = 0.0
+    wave_sin_3: Value = 0.0
+    wave_cos_4: Value = 0.0
+    wave_sin_4: Value = 0.0
+    wave_cos_5: Value = 0.0
+    wave_sin_5: Value = 0.0
+    wave_cos_6: Value = 0.0
+    wave_sin_6: Value = 0.0
     rim: Value = 0.1
     mu_rim: Value = 0.0
     mu_inside: Value = 0.0
@@ -125,6 +141,9 @@ class Blob(NamedTuple):
     line_at: Value = 0.0
     line_slope: Value = 0.0
     line_width: Value = 1.0
+
+
+WAVES = tuple(name for name in Blob._fields if name.startswith("wave_"))
 
 
 class Segment(NamedTuple):

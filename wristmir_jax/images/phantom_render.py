@@ -16,6 +16,7 @@ from wristmir_jax.images.phantom_parts import (
     MU_CORTEX,
     NUM_BREAKABLE,
     NUM_LETTERS,
+    WAVES,
     Blob,
     Field,
     Finish,
@@ -73,7 +74,9 @@ def _tube(x, y, p: Tube, texture, pixel, can_break: bool):
     inner = _chord(v_centred, half - cortex, depth - cortex)
     z = v / p.shaft
     end = p.end_curve * z * z + p.end_wave * _triangle_wave(0.31 * z + 0.1)
-    inside = _ramp((end - u) / pixel) * _ramp((u + p.length) / pixel) * p.opacity
+    inside = (
+        _ramp((end - u) / pixel) * _ramp((u + p.length - p.base_curve * z * z) / pixel) * p.opacity
+    )
     marrow = p.marrow_shaft + (p.marrow_end - p.marrow_shaft) * flare
     # Zone of provisional calcification: a white line just inside the growing end.
     density = marrow * texture + p.end_line * _bump((u - end + 0.9) / 1.1)
@@ -110,6 +113,8 @@ def _blob(x, y, p: Blob, texture, pixel):
     tu = u / p.half_length
     height = p.half_height * jnp.maximum(1.0 + p.taper * tu + p.pinch * tu * tu, 0.2)
     tw = (w - p.shear * u - p.bend * tu * tu) / height
+    beyond = _waves(tu, tw, p)
+    tu, tw = tu / beyond, tw / beyond
     u2, w2 = tu * tu, tw * tw
     r = (1.0 - p.square) * (u2 + w2) + p.square * (u2 * u2 + w2 * w2)
     grow_u = 1.0 / jnp.maximum(1.0 - p.rim / p.half_length, 0.3) ** 2
@@ -125,6 +130,18 @@ def _blob(x, y, p: Blob, texture, pixel):
     line = u - p.line_at - p.line_slope * w
     lucent = 1.0 - p.line * _bump(line / (p.line_width + 0.7 * pixel))
     return jnp.maximum(mass, 0.0) * kept * clipped * lucent
+
+
+def _waves(tu, tw, p: Blob):
+    """Radius of the outline as a multiple of the superellipse's, by the angle of (tu, tw)."""
+    length = jnp.sqrt(tu * tu + tw * tw + 1e-12)
+    first_cos, first_sin = tu / length, tw / length
+    cos, sin = first_cos, first_sin
+    beyond = 1.0
+    for order in range(len(WAVES) // 2):
+        beyond += getattr(p, WAVES[2 * order]) * cos + getattr(p, WAVES[2 * order + 1]) * sin
+        cos, sin = cos * first_cos - sin * first_sin, sin * first_cos + cos * first_sin
+    return jnp.maximum(beyond, 0.3)
 
 
 def _segment(x, y, film_x, film_y, p: Segment, pixel):
