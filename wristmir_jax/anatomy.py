@@ -46,11 +46,11 @@ class Region:
 
 
 REGIONS = (
-    Region("distal_radius", "distal radius", ("unknown", "pa", "lateral", "oblique"), 56.0),
-    Region("distal_ulna", "distal ulna", ("unknown", "pa", "lateral", "oblique"), 50.0),
+    Region("distal_radius", "distal radius", ("unknown", "pa", "lateral", "oblique"), 64.0),
+    Region("distal_ulna", "distal ulna", ("unknown", "pa", "lateral", "oblique"), 56.0),
     # Projected behind the carpus on a lateral film, hence not scored there.
     # The distal ulna's epiphysis ossifies at about 5 to 7 years.
-    Region("ulnar_styloid", "ulnar styloid", ("unknown", "pa", "oblique"), 24.0, 6.0),
+    Region("ulnar_styloid", "ulnar styloid", ("unknown", "pa", "oblique"), 28.0, 6.0),
 )
 REGION_NAMES = tuple(region.name for region in REGIONS)
 _BY_NAME = {region.name: region for region in REGIONS}

@@ -1,0 +1,157 @@
+"""Draws what the localiser finds on films, and counts what a person says of it.
+
+python -m tools.localizer_sheet --input=FILMS --output=runs/sheet
+python -m tools.localizer_sheet --input=FracAtlas --table=FracAtlas/dataset.csv \
+  --where=hand=1,frontal=1 --count=60 --output=runs/fracatlas --verdicts=runs/fracatlas.csv
+
+Writes --output-1.png, --output-2.png, ...: pages of films with their boxes, crops and confidences.
+--verdicts names a CSV with the columns `image`, `wrist` and `right`, each yes or no (`right` is
+left empty where there is no wrist): whether the wrist is in view, and whether the crop of --region
+contains the bone. Where it does not exist it is made, to be filled in; films that it lacks are
+added to it. Where it is filled in, the shares are printed.
+"""
+
+import csv
+from collections.abc import Iterator
+
+import numpy as np
+from absl import flags
+from etils import epath
+from PIL import Image, ImageDraw
+
+from wristmir_jax import anatomy, cli
+from wristmir_jax.errors import UserError
+from wristmir_jax.images.localizing import SmallFilm
+from wristmir_jax.images.reading import BadImage, read_radiograph
+from wristmir_jax.localizing.localizer import Located
+from wristmir_jax.localizing.opening import open_localizer
+from wristmir_jax.localizing.preview import preview
+
+_INPUT = flags.DEFINE_string(
+    "input", None, "Folder, searched with what it contains.", required=True
+)
+_OUTPUT = flags.DEFINE_string("output", None, "Beginning of the names of pages.", required=True)
+_LOCALIZER = flags.DEFINE_string("localizer", "package", "As of `localize`.")
+_TABLE = flags.DEFINE_string("table", None, "CSV whose `image_id` names the films to choose from.")
+_WHERE = flags.DEFINE_list("where", [], "Columns of --table and their values, such as hand=1.")
+_COUNT = flags.DEFINE_integer("count", 0, "So many films, drawn by chance; 0 = all.")
+_SEED = flags.DEFINE_integer("seed", 0, "Of the draw.")
+_MIRRORED = flags.DEFINE_bool("mirrored", False, "Mirror images of the films, too.")
+_VERDICTS = flags.DEFINE_string("verdicts", None, "CSV of what a person says.")
+_REGION = flags.DEFINE_enum(
+    "region", anatomy.REGION_NAMES[0], anatomy.REGION_NAMES, "That verdicts are about."
+)
+
+_COLUMNS, _ROWS, _WIDTH = 5, 4, 400
+_FIELDS = ("image", "wrist", "right")
+
+
+def films_of(folder: epath.Path) -> dict[str, epath.Path]:
+    """Films of a folder by the name of their file."""
+    found = {
+        path.name: epath.Path(str(path))
+        for suffix in ("png", "jpg", "jpeg")
+        for path in folder.glob(f"**/*.{suffix}")
+    }
+    if not found:
+        raise UserError(f"--input={folder} holds no PNG or JPEG file")
+    return found
+
+
+def chosen(names: list[str]) -> list[str]:
+    """Names that --table and --count choose."""
+    if _TABLE.value:
+        wanted = dict(condition.split("=", 1) for condition in _WHERE.value)
+        with open(_TABLE.value, newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+        missing = (wanted.keys() | {"image_id"}) - rows[0].keys()
+        if missing:
+            raise UserError(f"--table={_TABLE.value} has no column {sorted(missing)[0]}")
+        listed = {row["image_id"] for row in rows if all(row[k] == v for k, v in wanted.items())}
+        names = [name for name in names if name in listed]
+    names = sorted(names)
+    if _COUNT.value:
+        draw = np.random.default_rng(_SEED.value)
+        names = sorted(str(name) for name in draw.choice(names, _COUNT.value, replace=False))
+    return names
+
+
+def read(paths: dict[str, epath.Path], names: list[str]) -> Iterator[tuple[str, SmallFilm]]:
+    for name in names:
+        try:
+            film = SmallFilm.of(read_radiograph(paths[name]).pixels)
+        except BadImage as error:
+            print(f"{name}: left out, {error.reason}")
+            continue
+        yield name, film
+        if _MIRRORED.value:
+            mirrored = np.ascontiguousarray(film.pixels[:, ::-1])
+            yield f"{name} mirrored", SmallFilm(mirrored, film.original_size)
+
+
+def draw_pages(entries: list[tuple[str, SmallFilm, Located]]) -> None:
+    a_page = _COLUMNS * _ROWS
+    for page, start in enumerate(range(0, len(entries), a_page), 1):
+        pictures = []
+        for number, (_, film, located) in enumerate(entries[start : start + a_page], start + 1):
+            picture = preview(film, located)
+            picture = picture.resize((_WIDTH, round(picture.height * _WIDTH / picture.width)))
+            ImageDraw.Draw(picture).text((4, picture.height - 16), str(number), "#ff922b")
+            pictures.append(picture)
+        height = max(picture.height for picture in pictures)
+        rows = -(-len(pictures) // _COLUMNS)
+        sheet = Image.new("RGB", (_COLUMNS * _WIDTH, rows * height))
+        for place, picture in enumerate(pictures):
+            sheet.paste(picture, (place % _COLUMNS * _WIDTH, place // _COLUMNS * height))
+        path = f"{_OUTPUT.value}-{page}.png"
+        sheet.save(path)
+        print(f"wrote {path}")
+
+
+def count_verdicts(entries: list[tuple[str, SmallFilm, Located]]) -> list[str]:
+    """Lines on found and refused; the CSV is made or gets the films that it lacks."""
+    path, region = epath.Path(_VERDICTS.value), anatomy.REGION_NAMES.index(_REGION.value)
+    rows: list[dict[str, str]] = []
+    if path.exists():
+        with path.open() as file:
+            rows = list(csv.DictReader(file))
+    given = {row["image"]: row for row in rows}
+    lacking = [name for name, _, _ in entries if name not in given]
+    if lacking:
+        with path.open("a") as file:
+            writer = csv.DictWriter(file, _FIELDS, lineterminator="\n")
+            if not rows:
+                writer.writeheader()
+            writer.writerows({"image": name, "wrist": "", "right": ""} for name in lacking)
+    found = {name: bool(np.isfinite(at.boxes[region]).all()) for name, _, at in entries}
+    shown = [row for name, row in given.items() if row["wrist"] == "yes" and name in found]
+    away = [row for name, row in given.items() if row["wrist"] == "no" and name in found]
+    right = sum(found[row["image"]] and row["right"] == "yes" for row in shown)
+    refused = sum(not found[row["image"]] for row in away)
+    return [
+        f"{len(found)} films; {len(found) - len(shown) - len(away)} without a verdict",
+        f"wrist in view: {len(shown)}; {_REGION.value} cropped rightly on {right}",
+        f"no wrist in view: {len(away)}; refused {refused}",
+    ]
+
+
+def main() -> None:
+    paths = films_of(epath.Path(_INPUT.value))
+    films = list(read(paths, chosen(list(paths))))
+    found = open_localizer(_LOCALIZER.value).locate([film.pixels for _, film in films])
+    entries = [(name, film, at) for (name, film), at in zip(films, found, strict=True)]
+    draw_pages(entries)
+    for number, (name, _, at) in enumerate(entries, 1):
+        sure = " ".join(
+            f"{region} {confidence:.2f}{' (refused)' if np.isnan(box).any() else ''}"
+            for region, confidence, box in zip(
+                anatomy.REGION_NAMES, at.confidence, at.boxes, strict=True
+            )
+        )
+        print(f"{number} {name}: {at.view}, {at.laterality}, turned {at.axis_degrees:.0f}; {sure}")
+    if _VERDICTS.value:
+        print("\n".join(count_verdicts(entries)))
+
+
+if __name__ == "__main__":
+    cli.run(main)
