@@ -15,10 +15,9 @@ import csv
 import json
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 from wristmir_jax.images import phantom_anatomy, phantom_bones
-from wristmir_jax.images.phantom_parts import WAVES
 from wristmir_jax.images.bone_outlines import (
     Outlines,
     Unmeasurable,
@@ -26,9 +25,10 @@ from wristmir_jax.images.bone_outlines import (
     measure,
     moments,
     normalised_waves,
-    to_frame,
     phantom_outlines,
+    to_frame,
 )
+from wristmir_jax.images.phantom_parts import WAVES
 
 _POLYGONS = flags.DEFINE_string("polygons", None, "JSON of outlines by film.", required=True)
 _METADATA = flags.DEFINE_string("metadata", None, "CSV of the films.", required=True)
@@ -49,7 +49,10 @@ NAMES = {
     "Os trapezium": "trapezium",
     "Os trapezoideum": "trapezoid",
     "Os pisiforme": "pisiform",
-} | {f"Ossa metacarpalia {n}": f"metacarpal_{k}" for k, n in enumerate("I II III IV V".split(), 1)}
+} | {
+    f"Ossa metacarpalia {n}": f"metacarpal_{k}"
+    for k, n in enumerate(["I", "II", "III", "IV", "V"], 1)
+}
 MM_A_PIXEL = 0.144
 
 

@@ -50,7 +50,7 @@ def test_boxes_lie_where_the_pixels_went(close):
         np.asarray(looks.image_BxSxS), looks.center_BxRx2, looks.present_BxR, strict=True
     ):
         for (x, y), there in zip(np.asarray(centers), np.asarray(present), strict=True):
-            if there and 3 < min(x, y) and max(x, y) < SIZE - 3:
+            if there and min(x, y) > 3 and max(x, y) < SIZE - 3:
                 marks += 1
                 assert image[int(y - 1.5) : int(y + 2.5), int(x - 1.5) : int(x + 2.5)].max() > 0.2
     assert marks > 30
@@ -86,10 +86,10 @@ def test_what_lies_behind_the_shutter_is_not_there():
         np.asarray(looks.image_BxSxS), looks.center_BxRx2, present, strict=True
     ):
         x, y = np.asarray(centers)[0]
-        if not there[0] and 2 < min(x, y) and max(x, y) < SIZE - 2:
+        if not there[0] and min(x, y) > 2 and max(x, y) < SIZE - 2:
             continue
         if there[0]:
-            assert 0 <= min(x, y) and max(x, y) <= SIZE
+            assert min(x, y) >= 0 and max(x, y) <= SIZE
 
 
 @settings(max_examples=60, deadline=None)

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from wristmir_jax import tables
 from wristmir_jax.anatomy import REGION_NAMES
+from wristmir_jax.data.sources.fields import BadValue, read_table
 from wristmir_jax.errors import UserError
 from wristmir_jax.images.localizing import SmallFilm, boxes_on_film
 from wristmir_jax.images.reading import BadImage, read_radiograph
-from wristmir_jax.localizing.localizer import Located, Localizer
+from wristmir_jax.localizing.localizer import Localizer, Located
 from wristmir_jax.localizing.preview import write_preview
 from wristmir_jax.progress import with_progress
 from wristmir_jax.workers import ordered_map
@@ -132,7 +132,7 @@ def _names(films: epath.Path) -> tuple[epath.Path, list[str]]:
     if films.suffix.lower() in SUFFIXES:
         return films.parent, [films.name]
     rows = list(read_table(films, ("image_path",)))
-    names = [str(row.get("image_path") or "") for row in rows]
+    names = ["" if isinstance(row, BadValue) else str(row.get("image_path") or "") for row in rows]
     if not names or not all(names):
         row = names.index("") + 1 if names else 1
         raise UserError(f"--input={films}, row {row}: image_path is missing")
