@@ -13,6 +13,7 @@ view are measured alike and their means stand beside.
 import collections
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 from absl import flags
@@ -57,8 +58,9 @@ MM_A_PIXEL = 0.144
 
 
 def load(polygons: str, metadata: str):
-    films = json.load(open(polygons))
-    rows = {row["filestem"]: row for row in csv.DictReader(open(metadata, encoding="utf-8-sig"))}
+    films = json.loads(Path(polygons).read_text())
+    table = Path(metadata).read_text(encoding="utf-8-sig").splitlines()
+    rows = {row["filestem"]: row for row in csv.DictReader(table)}
     for stem, film in films.items():
         row = rows[stem]
         bones: Outlines = collections.defaultdict(list)
@@ -180,8 +182,8 @@ def table(films: dict[str, list[dict]]) -> list[dict]:
     """A row for each view, age group and quantity that at least `FEWEST` films have."""
     rows = []
     rng = np.random.default_rng(0)
-    for view in films:
-        for group, members in groups(view, films[view]):
+    for view, of_view in films.items():
+        for group, members in groups(view, of_view):
             names = sorted({name for film in members for name in film} - set(NOT_COMPARED))
             for name in names:
                 pairs = [(f[name], f.get("phantom", {}).get(name)) for f in members if name in f]
@@ -216,8 +218,8 @@ def _unwrapped(values: np.ndarray, drawn: np.ndarray) -> tuple[np.ndarray, np.nd
 
 def add_phantoms(films: dict[str, list[dict]], number: int) -> None:
     """Measure `number` phantoms of each film's age, sex, view and physis (open or closed)."""
-    for view in films:
-        for index, film in enumerate(films[view]):
+    for view, of_view in films.items():
+        for index, film in enumerate(of_view):
             rng = np.random.default_rng([index, view == "pa"])
             found, tries = [], 0
             while len(found) < number and tries < 40 * number:
@@ -232,7 +234,7 @@ def add_phantoms(films: dict[str, list[dict]], number: int) -> None:
 
 
 def outlines(films: list[dict], fitted: dict[str, list], bandwidth: float) -> dict[str, list]:
-    """Curves like those of `curves`, of the waves of each carpal's and the radial epiphysis' outline.
+    """Curves like those of `curves`, of the waves of the outlines of carpals and radial epiphysis.
 
     A carpal is turned so that its long axis lies where that of its age's mean does, moved and
     stretched to a circle's second moments; the epiphysis is made level and as high everywhere as

@@ -42,7 +42,7 @@ def test_exams_do_not_change_with_the_image_size(exams):
 
 
 def test_films_are_16_bit_and_use_their_range(exams):
-    for exam, view in ((exam, view) for exam in exams for view in exam.views):
+    for exam, view in [(one, view) for one in exams for view in one.views]:
         assert view.pixels.shape == (SIZE, SIZE)
         assert view.pixels.dtype == np.uint16
         assert view.pixels.min() == 0

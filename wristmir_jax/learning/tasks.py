@@ -127,8 +127,9 @@ class LocalizerTask:
         info = self._dataset.info
         if info.regions != REGION_NAMES:
             raise UserError(
-                f"--config.dataset={config.dataset}: has regions {', '.join(info.regions) or 'none'}"
-                f"; the localiser needs {', '.join(REGION_NAMES)}"
+                f"--config.dataset={config.dataset}: has regions "
+                f"{', '.join(info.regions) or 'none'}; the localiser needs "
+                f"{', '.join(REGION_NAMES)}"
             )
         self._mixture = None
         if folder := config.localizer.mixed_dataset:
