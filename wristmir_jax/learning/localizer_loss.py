@@ -1,4 +1,4 @@
-"""What the localiser is trained on: where each region lies, whether it is there, axis, view, side."""
+"""What the localiser learns: where each region lies, whether it is there, axis, view and side."""
 
 import jax
 import jax.numpy as jnp

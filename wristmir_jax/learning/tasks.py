@@ -126,9 +126,10 @@ class LocalizerTask:
         self._dataset = Dataset(config.dataset)
         info = self._dataset.info
         if info.regions != REGION_NAMES:
+            has = ", ".join(info.regions) or "none"
             raise UserError(
-                f"--config.dataset={config.dataset}: has regions {', '.join(info.regions) or 'none'}"
-                f"; the localiser needs {', '.join(REGION_NAMES)}"
+                f"--config.dataset={config.dataset}: has regions {has}; the localiser needs "
+                f"{', '.join(REGION_NAMES)}"
             )
         self._mixture = None
         if folder := config.localizer.mixed_dataset:
