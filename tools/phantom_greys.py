@@ -7,6 +7,8 @@ black. Sharpness is the power of the middle half of the film in octaves of spati
 share of all of it, in percent: the last octave is what only neighbouring pixels differ by.
 """
 
+import itertools
+
 import numpy as np
 from absl import app, flags
 from etils import epath
@@ -51,8 +53,7 @@ def octaves(film: np.ndarray) -> np.ndarray:
     radius = np.hypot(frequency[:, None], frequency[None, :])
     edges = [2.0**-k for k in range(int(np.log2(len(middle))) - 1, 0, -1)] + [1.0]
     bands = [
-        power[(radius >= low) & (radius < high)].sum()
-        for low, high in zip(edges[:-1], edges[1:], strict=True)
+        power[(radius >= low) & (radius < high)].sum() for low, high in itertools.pairwise(edges)
     ]
     return 100.0 * np.array(bands) / max(sum(bands), 1e-9)
 
