@@ -14,8 +14,8 @@ import numpy as np
 
 _AGES = (0.5, 1.0, 3.0, 5.0, 7.0, 10.0, 12.0, 14.0, 16.0, 18.0)
 # Width of the distal radial metaphysis on a PA film, mm.
-_WIDTH_MALE = (11.5, 14.0, 17.6, 19.8, 21.2, 23.8, 25.8, 28.0, 30.5, 31.5)
-_WIDTH_FEMALE = (10.8, 13.4, 16.9, 19.2, 20.6, 23.2, 24.8, 26.2, 27.4, 27.8)
+_WIDTH_MALE = (11.5, 14.0, 17.6, 19.8, 21.2, 23.0, 24.8, 27.2, 28.8, 29.6)
+_WIDTH_FEMALE = (10.8, 13.4, 16.9, 19.2, 20.6, 22.5, 24.1, 25.2, 25.8, 26.0)
 SEX_LEAD = 0.85  # Girls ossify at about this fraction of the boys' age.
 
 
@@ -49,10 +49,16 @@ _HAND_TURN = {"pa": 5.0, "lateral": 6.0}
 
 
 @functools.cache
+def real_shapes() -> dict:
+    """The contents of `real_shapes.json`, see `shape_table.shapes`."""
+    file = resources.files("wristmir_jax.images").joinpath("real_shapes.json")
+    return json.loads(file.read_text())
+
+
+@functools.cache
 def _shapes() -> tuple[tuple[float, ...], dict[tuple[str, str], tuple[int, list[float]]]]:
     """Ages of the curves, and (view, quantity) -> (place in `Anatomy.variation`, curve and SD)."""
-    file = resources.files("wristmir_jax.images").joinpath("real_shapes.json")
-    table = json.loads(file.read_text())
+    table = real_shapes()
     keys = [(view, name) for view, curves in table["curves"].items() for name in curves]
     places = {key: (place, table["curves"][key[0]][key[1]]) for place, key in enumerate(keys)}
     return tuple(table["ages"]), places
