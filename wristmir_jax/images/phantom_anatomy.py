@@ -1,8 +1,8 @@
 """Size and maturity of a growing wrist: from age and sex to millimetres.
 
-Appearance ages follow Greulich and Pyle's order of ossification (girls are ahead); places, sizes
-and angles are curves over age through the outlines of public pediatric wrists
-(`real_shapes.json`, made by `tools/bone_shapes.py`).
+Appearance ages follow Greulich and Pyle's order of ossification (girls are ahead); places, sizes,
+angles and outlines are curves over age through public pediatric wrists (`real_shapes.json`, made by
+`tools/bone_shapes.py`).
 """
 
 import functools
@@ -21,27 +21,24 @@ SEX_LEAD = 0.85  # Girls ossify at about this fraction of the boys' age.
 
 @dataclass(frozen=True)
 class Bone:
-    """One small bone: when it appears (boys' years), and how its outline departs from an ellipse.
+    """One small bone and when it appears (boys' years).
 
-    Where it lies and how large it is are curves of `real_shapes.json`.
+    Where it lies, its size and its outline are curves of `real_shapes.json`.
     """
 
     name: str
     appears: float
-    square: float = 0.15
-    bend: float = 0.0
-    taper: float = 0.0
 
 
 CARPALS = (
-    Bone("capitate", 0.2, 0.35, taper=-0.12),
-    Bone("hamate", 0.35, 0.25, taper=-0.25),
-    Bone("triquetrum", 2.0, 0.2),
-    Bone("lunate", 3.3, 0.3, bend=0.06),
-    Bone("scaphoid", 4.8, 0.2, bend=-0.05),
-    Bone("trapezium", 5.2, 0.3),
-    Bone("trapezoid", 5.4, 0.4),
-    Bone("pisiform", 8.5, 0.1),
+    Bone("capitate", 0.2),
+    Bone("hamate", 0.35),
+    Bone("triquetrum", 1.8),
+    Bone("lunate", 3.6),
+    Bone("scaphoid", 5.1),
+    Bone("trapezium", 5.5),
+    Bone("trapezoid", 5.7),
+    Bone("pisiform", 8.0),
 )
 _RADIAL_EPIPHYSIS, _ULNAR_EPIPHYSIS, _STYLOID = 0.8, 6.2, 7.8
 # Of the hand against the forearm, degrees.

@@ -137,7 +137,11 @@ def read_films(polygons: str, metadata: str) -> tuple[list[Film], list[str]]:
 
 
 def shapes(films: list[Film], command: str) -> dict:
-    """The contents of `real_shapes.json`: curves by view, films, and the table of means."""
+    """The contents of `real_shapes.json`: curves by view, the table of means, and what it is of.
+
+    `first_seen` holds, for each bone, the skeletal ages (boys' years) of the two youngest who have
+    it; a slip of whoever named the outlines hardly moves the second.
+    """
     curves = {}
     for view, (bandwidth, of_outlines) in BANDWIDTHS.items():
         seen = [film for film in films if film.view == view]
@@ -147,6 +151,7 @@ def shapes(films: list[Film], command: str) -> dict:
         "command": command,
         "ages": KNOTS,
         "curves": curves,
+        "first_seen": _first_seen(films),
         "films": [[film.view, film.age, film.male, film.closed] for film in films],
         "columns": _COLUMNS,
         "table": _table(films),
@@ -282,6 +287,14 @@ def _rounded(points: np.ndarray, direction: float) -> np.ndarray:
     along = np.array([np.cos(own), np.sin(own)])
     across = np.array([-along[1], along[0]])
     return (points - centre) @ np.stack([along / length, across / breadth], 1)
+
+
+def _first_seen(films: list[Film]) -> dict[str, list[float]]:
+    ages = collections.defaultdict(list)
+    for film in films:
+        for bone in film.frame:
+            ages[bone].append(round(film.skeletal, 1))
+    return {bone: sorted(seen)[:2] for bone, seen in sorted(ages.items())}
 
 
 def _groups(films: list) -> Iterator[tuple[str, str, list[int]]]:
