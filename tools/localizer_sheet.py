@@ -28,9 +28,7 @@ from wristmir_jax.localizing.localizer import Located
 from wristmir_jax.localizing.opening import open_localizer
 from wristmir_jax.localizing.preview import preview
 
-_INPUT = flags.DEFINE_string(
-    "input", None, "As of `localize`.", required=True
-)
+_INPUT = flags.DEFINE_string("input", None, "As of `localize`.", required=True)
 _OUTPUT = flags.DEFINE_string("output", None, "Beginning of the names of pages.", required=True)
 _LOCALIZER = flags.DEFINE_string("localizer", "package", "As of `localize`.")
 _TABLE = flags.DEFINE_string("table", None, "CSV whose `image_id` names the films to choose from.")

@@ -264,7 +264,7 @@ def _small_bone(name: str, parts: list[np.ndarray]) -> dict[str, float]:
 def _metacarpal(name: str, parts: list[np.ndarray]) -> dict[str, float]:
     """Middle and width of the base, and width and direction of the shaft 0.5 W beyond it."""
     points = max(parts, key=lambda part: moments(part)[2])
-    centre, covariance, _ = moments(points)
+    _, covariance, _ = moments(points)
     vectors = np.linalg.eigh(covariance)[1]
     along = vectors[:, 1] * np.sign(vectors[1, 1])
     angle = float(np.arctan2(along[1], along[0])) - np.pi / 2
@@ -373,7 +373,7 @@ def blob_outline(p: Blob, count: int = 120) -> np.ndarray:
 
 
 def fit_waves(points: np.ndarray) -> tuple[list[float], float]:
-    """The waves of `Blob` that make a circle an outline (N, 2) around the origin, and its radius."""
+    """The waves of `Blob` that make a circle an outline (N, 2) around 0, and its radius."""
     steps = np.linspace(0.0, 1.0, 8, endpoint=False)[:, None, None]
     dense = (points + steps * (np.roll(points, -1, 0) - points)).transpose(1, 0, 2).reshape(-1, 2)
     angle = np.linspace(-np.pi, np.pi, 96, endpoint=False)

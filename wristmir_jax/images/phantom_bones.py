@@ -96,7 +96,7 @@ class LongBone:
             marrow_shaft=0.12 * density,
             marrow_end=0.30 * density,
             end_line=0.26 * (1.0 - anatomy.closure),
-            end_curve=-0.1 - self.dome * (shaft / (0.76 * self.half)) ** 2,
+            end_curve=-0.05 - self.dome * (shaft / (0.76 * self.half)) ** 2,
             end_wave=0.15,
             callus_mu=MU_CALLUS,
         )
@@ -113,25 +113,32 @@ def long_bones(anatomy: Anatomy, view: str) -> tuple[LongBone, LongBone]:
     narrowed = 0.92 if view == "oblique" else 1.0
     # Once the physis has closed the metaphysis is as wide as the epiphysis.
     closed = float(np.clip(3.3 * anatomy.closure - 2.3, 0.0, 1.0))
-    joins = 1.0 + 0.10 * closed
+    joins = 1.0 + 0.08 * closed
     lateral = view == "lateral"
-    flare_length = 0.55 if lateral else 0.63 + 0.03 * anatomy.variation[0]
+    flare_length = 0.52 if lateral else 0.63 + 0.03 * anatomy.variation[0]
     share = 0.0
-    for place in (1.6, 2.2):
+    for place, weight in ((1.6, 0.35), (2.2, 0.65)):
         beyond = 1.0 / (1.0 + (place / flare_length) ** 2)
         seen = anatomy.value(scaled, f"radius_width_at_{place}", 0.7)
-        share += 0.5 * (seen - beyond) / (1.0 - beyond)
+        share += weight * (seen - beyond) / (1.0 - beyond)
     radius = LongBone(
         end_x=0.0,
         end_y=0.0,
-        tilt=-0.011 if lateral else -0.014,
-        half=width / 2 * narrowed * joins,
+        tilt=-0.012 if lateral else -0.019,
+        # The dome takes the corners off, where the bone would be widest.
+        half=(0.5 if lateral else 0.506) * width * narrowed * joins,
         shaft_share=float(np.clip(share, 0.3, 0.55)) / joins,
         flare_length=flare_length * (1.0 + 0.25 * closed) * width,
         depth=1.05 if lateral else 0.80,
         bow=0.0 if lateral else 3e-4,
-        side=float(np.clip(-18.0 * anatomy.value(scaled, "radius_shaft_x", 0.6), -1.6, 1.6)),
-        dome=anatomy.value(scaled, "radius_end_dome", 0.5) * width,
+        side=float(
+            np.clip(
+                (-30.0 if lateral else -18.0) * anatomy.value(scaled, "radius_shaft_x", 0.6),
+                -2.5,
+                2.5,
+            )
+        ),
+        dome=anatomy.value(scaled, "radius_end_dome", 0.5) * (1.0 - closed) * width,
     )
     ulna = LongBone(
         end_x=anatomy.value(scaled, "ulna_x") * width * (0.72 if view == "oblique" else 1.0),
@@ -284,6 +291,7 @@ def epiphyses(
     return first, second, ulnar, _styloid(anatomy, injury, lateral, density, ulna, half, top)
 
 
+_RING = np.linspace(0.0, 2.0 * np.pi, 72, endpoint=False)
 # Where along an epiphysis its height and base are measured.
 SHARES = (0.2, 0.5, 0.8)
 
@@ -321,7 +329,7 @@ def _radial_epiphysis(anatomy: Anatomy, lateral: bool, density: float, radius: L
         bases.append(width * base)
     # The plate between epiphysis and metaphysis varies as a whole and vanishes.
     usual = anatomy.value(view, "physis_gap", 0.0)
-    gap = (1.0 - anatomy.closure) * max(0.008, anatomy.value(view, "physis_gap", 0.5))
+    gap = (1.0 - anatomy.closure) * (0.006 + max(0.008, anatomy.value(view, "physis_gap", 0.5)))
     overlap = 0.1 * anatomy.closure * width
     form = epiphysis_form(
         young * width * anatomy.value(view, "radial_epiphysis_width"),
@@ -332,8 +340,7 @@ def _radial_epiphysis(anatomy: Anatomy, lateral: bool, density: float, radius: L
     waves = _waves(anatomy, view, "radial_epiphysis")
     # Waves go around a circle of this radius; the form is that of the unit circle.
     radius_share = anatomy.value(view, "radial_epiphysis_radius", 0.0)
-    angle = np.linspace(0.0, 2.0 * np.pi, 72, endpoint=False)
-    across = np.cos(angle) * wave_radius(angle, list(waves.values()))
+    across = np.cos(_RING) * wave_radius(_RING, list(waves.values()))
     long = 2.0 / float(np.ptp(across))
     off = -form["half_length"] * long * float(across.max() + across.min()) / 2
     form |= {
@@ -347,8 +354,6 @@ def _radial_epiphysis(anatomy: Anatomy, lateral: bool, density: float, radius: L
     return Blob(
         center_x=radius.end_x + width * anatomy.value(view, "radial_epiphysis_x") + off,
         center_y=radius.end_y + up,
-        axis_x=float(np.cos(radius.tilt)),
-        axis_y=-float(np.sin(radius.tilt)),
         depth=0.85 * radius.half * radius.depth * (0.3 + 0.7 * grown),
         **form,
         **waves,
@@ -356,7 +361,7 @@ def _radial_epiphysis(anatomy: Anatomy, lateral: bool, density: float, radius: L
         mu_rim=0.7 * MU_CORTEX * density * seen,
         mu_inside=0.30 * MU_CORTEX * density * seen,
         clip=anatomy.closure,
-        clip_at=-up,
+        clip_at=-up - 0.04 * width,
     )
 
 
@@ -401,8 +406,11 @@ def carpals(anatomy: Anatomy, injury: Injury, lateral: bool, density: float) -> 
         x, y, direction = _in_hand(anatomy, view, bone.name)
         # What few lateral films differ by is in good part that of the tracings.
         spread = 0.5 if lateral else 0.8
+        waves = _waves(anatomy, view, bone.name)
+        # Waves of any size add to the second moments, which length and breadth stand for.
+        beyond = float(np.mean(wave_radius(_RING, list(waves.values())) ** 4) ** 0.25)
         a, b = (
-            0.5 * young * width * anatomy.value(view, f"{bone.name}_{axis}", spread)
+            0.5 / beyond * young * width * anatomy.value(view, f"{bone.name}_{axis}", spread)
             for axis in ("length", "breadth")
         )  # fmt: skip
         seen = float(grown > 0)
@@ -415,7 +423,7 @@ def carpals(anatomy: Anatomy, injury: Injury, lateral: bool, density: float) -> 
                 half_length=a,
                 half_height=b,
                 depth=(0.28 if lateral else 0.36) * (a + b),
-                **_waves(anatomy, view, bone.name),
+                **waves,
                 rim=0.024 * width * (0.6 + 0.4 * grown),
                 mu_rim=0.62 * MU_CORTEX * density * seen,
                 mu_inside=0.27 * MU_CORTEX * density * seen,
@@ -434,7 +442,7 @@ def _scale(anatomy: Anatomy, lateral: bool) -> tuple[str, float]:
 
 def _early(grown: float) -> float:
     """A bone that has just appeared is smaller than the mean of those seen at its age."""
-    return float(np.clip(0.35 + 1.4 * grown, 0.45, 1.0))
+    return float(np.clip(0.42 + 1.4 * grown, 0.45, 1.0))
 
 
 def wave_radius(angle: np.ndarray, waves: list[float]) -> np.ndarray:
@@ -470,7 +478,8 @@ def metacarpals(anatomy: Anatomy, lateral: bool, density: float) -> list[Tube]:
         base_x, base_y, direction = _in_hand(anatomy, view, name, "_base", 0.4)
         length = anatomy.width * (1.5 if number == 1 else 2.0)
         along_x, along_y = float(np.cos(direction)), float(np.sin(direction))
-        base = width * anatomy.value(view, f"{name}_base_width", 0.6)
+        # Its rounding takes some of the width.
+        base = 1.03 * width * anatomy.value(view, f"{name}_base_width", 0.6)
         middle = width * anatomy.value(view, f"{name}_width", 0.6)
         # What the flare of the far end adds there.
         middle -= 0.22 * width / (1.0 + ((length / width - 0.6) / 0.30) ** 2)
