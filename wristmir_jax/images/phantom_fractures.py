@@ -75,7 +75,7 @@ class Sign:
 
 _SLIPPING = Sign(gap=(0.25, 2.2), tilt=22.0)
 SIGNS = {
-    "buckle": Sign(bulge=(0.25, 2.9), tilt=16.0, tilted=0.3),
+    "buckle": Sign(bulge=(0.25, 2.4), tilt=16.0, tilted=0.3),
     "incomplete": Sign(bulge=(0.1, 1.2), gap=(0.25, 1.6), tilt=12.0, tilted=0.4),
     "greenstick": Sign(bulge=(0.0, 0.9), gap=(0.25, 1.7), tilt=28.0, least_tilt=5.0),
     "complete": Sign(gap=(0.2, 1.6), tilt=30.0),
