@@ -12,8 +12,9 @@ from wristmir_jax.images.phantom_fractures import PHYSEAL_KINDS, BoneInjury, Inj
 from wristmir_jax.images.phantom_parts import MU_CALLUS, MU_CORTEX, WAVES, Blob, Tube
 
 _COMPLETE = ("complete", "shaft_complete")
-# Fractures that hinge on the cortex that is whole; their line opens towards the broken one.
-_HINGED = ("greenstick", "incomplete", "shaft_greenstick")
+# Fractures that hinge on the cortex that is whole: how far beyond the middle their line ends, as a
+# share of the half-width.
+_HINGE = {"greenstick": 0.5, "incomplete": 0.0, "shaft_greenstick": 0.4}
 # How much an impacted fracture whitens the bone along its line.
 _IMPACTION = {"buckle": 0.22, "incomplete": 0.10, "greenstick": 0.06}
 
@@ -166,7 +167,9 @@ def motion_of(bone: LongBone, injury: BoneInjury, lateral: bool) -> Motion:
     half = bone.half_at(injury.location)
     along = np.array([np.sin(bone.tilt), np.cos(bone.tilt)])
     across = np.array([along[1], -along[0]])
-    holds = -np.sign(angle) * half * (0.9 if injury.kind in _HINGED else 0.2)
+    # Broken bone opens about a hinge beyond its middle; a buckled cortex gives way to the other.
+    hinge = _HINGE.get(injury.kind, 0.2)
+    holds = -np.sign(angle) * half * (hinge if injury.kind != "buckle" else -0.95)
     pivot = np.array([bone.end_x, bone.end_y]) - injury.location * along + holds * across
     offset = shift * across - injury.shortening * along
     if injury.kind in PHYSEAL_KINDS:
@@ -183,43 +186,51 @@ def broken(
     both = whole._replace(
         cut_at=-injury.location,
         cut_slope=injury.slope,
-        cut_soft=0.15 + 0.8 * injury.sclerosis,
+        # Fracture planes are oblique to the beam.
+        cut_soft=0.3 + 0.7 * injury.sclerosis,
         jag_phase=injury.jag_phase,
-        jag=0.05 * half + 0.3 if kind in _COMPLETE else (0.3 if kind in _HINGED else 0.0),
+        jag=0.02 * half + 0.25 if kind in _COMPLETE else (0.25 if kind in _HINGE else 0.0),
         band=_IMPACTION.get(kind, 0.0) * (0.2 + injury.severity) + 0.30 * injury.sclerosis,
         band_width=1.6 + 2.6 * injury.sclerosis,
         **_swollen(injury, half, lateral),
     )
-    if kind == "bowing":
-        both = both._replace(bow=both.bow + 2e-3 * np.deg2rad(injury.tilt_dorsal) * lateral)
     if kind in PHYSEAL_KINDS:
         both = _corner(both, injury, half, lateral)
     near, far = both._replace(keep=-1.0), both._replace(keep=1.0)
     if kind in _COMPLETE:
         near = near._replace(cut_at=near.cut_at - 0.5 * injury.gap)
         far = far._replace(cut_at=far.cut_at + 0.5 * injury.gap)
-    if kind in _HINGED:
-        opens = 0.5 * injury.gap / half
+    if kind in _HINGE:
+        # The line is as wide as the gap at the broken cortex and ends at the hinge.
         side = 1.0 if motion.angle >= 0 else -1.0
         near = near._replace(
-            cut_at=near.cut_at - 0.35 * opens * half, cut_slope=near.cut_slope - opens * side
-        )
-        far = far._replace(
-            cut_at=far.cut_at + 0.35 * opens * half, cut_slope=far.cut_slope + opens * side
+            cut_hinge=side * injury.gap / (half * (1.0 + _HINGE[kind])),
+            cut_hinge_at=-side * _HINGE[kind] * half,
         )
     return near, motion.tube(far)
 
 
 def _swollen(injury: BoneInjury, half: float, lateral: bool) -> dict[str, float]:
-    """Buckled cortex and callus; on a lateral film the pressed, dorsal cortex buckles more."""
+    """Buckled cortex, bowed shaft and callus.
+
+    On a lateral film the pressed cortex, the one that the bone tilts to, buckles more.
+    """
     left, right = 0.75, 1.0
     if lateral:
-        left, right = (1.0, 0.35) if injury.dorsal >= 0 else (0.35, 1.0)
+        left, right = (1.0, 0.35) if injury.tilt_dorsal >= 0 else (0.35, 1.0)
+    bump_length = 1.8 + 0.18 * half
+    left, right = left * injury.bulge, right * injury.bulge
+    if injury.kind == "bowing":
+        # Both edges go the same way; 3.08 is by how much the bell's slope changes in all.
+        bump_length = injury.location
+        tilt = injury.tilt_dorsal if lateral else -injury.tilt_radial
+        right = float(np.deg2rad(tilt)) * bump_length / 3.08
+        left = -right
     return dict(
         bump_at=-injury.location,
-        bump_length=2.0 + 0.22 * half,
-        bump_left=left * injury.bulge,
-        bump_right=right * injury.bulge,
+        bump_length=bump_length,
+        bump_left=left,
+        bump_right=right,
         callus_left=injury.callus * (1.2 if lateral else 0.8),
         callus_right=injury.callus,
         callus_length=6.0 + 0.9 * half,
@@ -233,7 +244,7 @@ def _corner(tube: Tube, injury: BoneInjury, half: float, lateral: bool) -> Tube:
     )
     if injury.corner == 0.0:
         return tube
-    side = 1.0 if not lateral or injury.dorsal < 0 else -1.0
+    side = -1.0 if (injury.dorsal >= 0 if lateral else injury.radial < 0) else 1.0
     return tube._replace(
         cut_at=0.6, cut_hinge=1.15 * side, cut_hinge_at=side * (half - injury.corner)
     )
@@ -256,8 +267,11 @@ def epiphyses(
     hidden = radial._replace(mu_rim=0.0, mu_inside=0.0)
     first, second = radial, hidden
     if injury.radius.kind in ("sh3", "sh4") and not lateral:
-        gap = 0.4 * injury.radius.gap
+        gap = 0.5 * injury.radius.gap
+        # In type IV the split runs on into the metaphysis.
         place = 0.12 * radial.half_length
+        if injury.radius.kind == "sh4":
+            place = radius.end_x + radius.half - injury.radius.corner - radial.center_x
         first = radial._replace(keep=-1.0, split_at=place - 0.5 * gap, split_slope=0.15)
         second = radial._replace(keep=1.0, split_at=place + 0.5 * gap, split_slope=0.15)
 
@@ -374,7 +388,7 @@ def _styloid(
     half: float,
     top: float,
 ) -> Blob:
-    """The ulnar styloid process, or its fragment drawn off distally and ulnarly."""
+    """The ulnar styloid process, or what is above its base drawn off distally and ulnarly."""
     view, width = _scale(anatomy, lateral)
     # 0.95 of it rises above the epiphysis.
     length = width * max(0.04, anatomy.value(view, "ulnar_styloid_rise")) / 0.95
@@ -383,10 +397,10 @@ def _styloid(
     seen = float(anatomy.styloid > 0)
     return Blob(
         center_x=ulna.end_x - (0.25 if lateral else 0.74) * half - 0.45 * lift,
-        center_y=top + (0.10 if lift == 0 else 0.30) * length + 0.9 * lift,
+        center_y=top + 0.10 * length + 0.9 * lift,
         axis_x=float(np.sin(-lean if lift else 0.1)),
         axis_y=float(np.cos(lean)),
-        half_length=(0.85 if lift == 0 else 0.60) * length + 0.3,
+        half_length=0.85 * length + 0.3,
         half_height=0.33 * length + 0.5,
         depth=0.40 * length + 1.0,
         taper=-0.35,
@@ -394,6 +408,8 @@ def _styloid(
         rim=0.022 * anatomy.width,
         mu_rim=0.85 * MU_CORTEX * density * seen,
         mu_inside=0.50 * MU_CORTEX * density * seen,
+        keep=float(lift > 0),
+        split_slope=0.3,
     )
 
 
@@ -427,8 +443,10 @@ def carpals(anatomy: Anatomy, injury: Injury, lateral: bool, density: float) -> 
                 rim=0.024 * width * (0.6 + 0.4 * grown),
                 mu_rim=0.62 * MU_CORTEX * density * seen,
                 mu_inside=0.27 * MU_CORTEX * density * seen,
-                line=0.8 if bone.name == "scaphoid" and injury.scaphoid > 0 else 0.0,
-                line_width=0.5 * injury.scaphoid + 0.3,
+                line=min(0.2 + 0.4 * injury.scaphoid, 0.8)
+                if bone.name == "scaphoid" and injury.scaphoid > 0
+                else 0.0,
+                line_width=0.45 * injury.scaphoid + 0.15,
                 line_slope=0.2,
             )
         )

@@ -83,9 +83,10 @@ def _tube(x, y, p: Tube, texture, pixel, can_break: bool):
     if not can_break:
         return MU_CORTEX * (outer - inner + density * inner) * inside
 
-    jag = _triangle_wave(v * 0.21 + p.jag_phase) + 0.6 * _triangle_wave(
-        v * 0.53 + 2.3 * p.jag_phase
+    jag = _triangle_wave(v * 0.12 + p.jag_phase) + 0.5 * _triangle_wave(
+        v * 0.37 + 2.3 * p.jag_phase
     )
+    jag = jag + 0.3 * _triangle_wave(v * 1.1 + 5.1 * p.jag_phase)
     line = (
         u
         - p.cut_at

@@ -167,7 +167,7 @@ def build(
     hand = _hand_motion(anatomy, radius_motion)
     if film is not None:
         hand = replace(hand, angle=hand.angle + film.deviation)
-    stays = Motion() if injury.radius.kind == "sh3" and not lateral else radius_motion
+    stays = Motion() if injury.radius.kind in ("sh3", "sh4") and not lateral else radius_motion
     styloid = ulna_motion.blob(styloid)
     tubes = [
         *bones.broken(radius, radius.tube(drawn, density), injury.radius, lateral, radius_motion),
