@@ -23,13 +23,12 @@ from wristmir_jax import anatomy, cli
 from wristmir_jax.errors import UserError
 from wristmir_jax.images.localizing import SmallFilm
 from wristmir_jax.images.reading import BadImage, read_radiograph
+from wristmir_jax.localizing.films import films_in
 from wristmir_jax.localizing.localizer import Located
 from wristmir_jax.localizing.opening import open_localizer
 from wristmir_jax.localizing.preview import preview
 
-_INPUT = flags.DEFINE_string(
-    "input", None, "Folder, searched with what it contains.", required=True
-)
+_INPUT = flags.DEFINE_string("input", None, "As of `localize`.", required=True)
 _OUTPUT = flags.DEFINE_string("output", None, "Beginning of the names of pages.", required=True)
 _LOCALIZER = flags.DEFINE_string("localizer", "package", "As of `localize`.")
 _TABLE = flags.DEFINE_string("table", None, "CSV whose `image_id` names the films to choose from.")
@@ -44,18 +43,6 @@ _REGION = flags.DEFINE_enum(
 
 _COLUMNS, _ROWS, _WIDTH = 5, 4, 400
 _FIELDS = ("image", "wrist", "right")
-
-
-def films_of(folder: epath.Path) -> dict[str, epath.Path]:
-    """Films of a folder by the name of their file."""
-    found = {
-        path.name: epath.Path(str(path))
-        for suffix in ("png", "jpg", "jpeg")
-        for path in folder.glob(f"**/*.{suffix}")
-    }
-    if not found:
-        raise UserError(f"--input={folder} holds no PNG or JPEG file")
-    return found
 
 
 def chosen(names: list[str]) -> list[str]:
@@ -136,7 +123,8 @@ def count_verdicts(entries: list[tuple[str, SmallFilm, Located]]) -> list[str]:
 
 
 def main() -> None:
-    paths = films_of(epath.Path(_INPUT.value))
+    folder, names = films_in(epath.Path(_INPUT.value))
+    paths = {epath.Path(name).name: folder / name for name in names}
     films = list(read(paths, chosen(list(paths))))
     found = open_localizer(_LOCALIZER.value).locate([film.pixels for _, film in films])
     entries = [(name, film, at) for (name, film), at in zip(films, found, strict=True)]

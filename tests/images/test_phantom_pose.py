@@ -38,7 +38,7 @@ def draw(scenes):
 def plain(share=0.12, degrees=0.0, age=11.0, **film):
     """An anatomy and a pose with the wrist in the middle of an open field and plain processing."""
     anatomy = sample_anatomy(age, True, np.random.default_rng(0))
-    pose = sample_disturbed_pose(anatomy, "left", SIZE, 1.0, np.random.default_rng(1))
+    pose = sample_disturbed_pose(anatomy, SIZE, 1.0, np.random.default_rng(1))
     calm = dict(
         angle=float(np.deg2rad(degrees)), spacing=anatomy.width / share / SIZE,
         anchor_x=-0.35, anchor_y=0.0, at_x=0.0, at_y=0.0, deviation=0.0, level=0.5, gamma=1.0,
@@ -237,7 +237,7 @@ def test_poses_and_fields_of_view_vary(exams):
     # Side of the film over the extent of the radius' box.
     heights = [np.ptp(view.boxes[RADIUS, 1::2]) / SIZE for view in views]
     found = np.array(heights)[np.isfinite(heights)]
-    assert len(found) > 0.85 * len(views)
+    assert 0.8 * len(views) < len(found) < 0.99 * len(views)
     assert np.quantile(found, 0.1) < 0.17 and np.quantile(found, 0.9) > 0.35
 
 

@@ -373,7 +373,7 @@ def blob_outline(p: Blob, count: int = 120) -> np.ndarray:
 
 
 def fit_waves(points: np.ndarray) -> tuple[list[float], float]:
-    """Waves of `Blob` that make a circle an outline (N, 2) around the origin, and its radius."""
+    """The waves of `Blob` that make a circle an outline (N, 2) around 0, and its radius."""
     steps = np.linspace(0.0, 1.0, 8, endpoint=False)[:, None, None]
     dense = (points + steps * (np.roll(points, -1, 0) - points)).transpose(1, 0, 2).reshape(-1, 2)
     angle = np.linspace(-np.pi, np.pi, 96, endpoint=False)

@@ -53,7 +53,8 @@ class PhantomView:
         fracture_visible: whether a careful reader could see the injury on this film.
         pixel_spacing_mm: of both axes.
         axis_degrees: in (-180, 180], by which the forearm is turned counter-clockwise as one looks
-            at the film; 0 = fingers up; NaN where no wrist is shown.
+            at the film; 0 = fingers up; NaN where no wrist is shown. It is given, too, where the
+            field cuts the wrist so that no region is left.
     """
 
     image_id: str
@@ -176,9 +177,7 @@ def _plan(
     scenes, boxes, axes = [], [], []
     for view in exam.views:
         if disturbance > 0:
-            pose = sample_disturbed_pose(
-                exam.anatomy, exam.laterality, image_size, disturbance, rng
-            )
+            pose = sample_disturbed_pose(exam.anatomy, image_size, disturbance, rng)
         else:
             pose = sample_pose(exam.anatomy, image_size, rng)
         scene, found = _built(exam, view, pose, image_size)
@@ -212,7 +211,7 @@ def _other(
     )
     drawn_here = subject in phantom_others.DRAWN_HERE
     pose = sample_disturbed_pose(
-        anatomy, exam.laterality, image_size, disturbance, rng, "other" if drawn_here else subject
+        anatomy, image_size, disturbance, rng, "other" if drawn_here else subject
     )
     scene, boxes = _built(exam, exam.views[0], pose, image_size)
     if drawn_here:

@@ -1,8 +1,8 @@
 """Size and maturity of a growing wrist: from age and sex to millimetres.
 
-Appearance ages follow Greulich and Pyle's order of ossification (girls are ahead); places, sizes
-and angles are curves over age through the outlines of public pediatric wrists
-(`real_shapes.json`, made by `tools/bone_shapes.py`).
+Appearance ages follow Greulich and Pyle's order of ossification (girls are ahead); places, sizes,
+angles and outlines are curves over age through public pediatric wrists (`real_shapes.json`, made by
+`tools/bone_shapes.py`).
 """
 
 import functools
@@ -14,35 +14,32 @@ import numpy as np
 
 _AGES = (0.5, 1.0, 3.0, 5.0, 7.0, 10.0, 12.0, 14.0, 16.0, 18.0)
 # Width of the distal radial metaphysis on a PA film, mm.
-_WIDTH_MALE = (11.5, 14.0, 17.6, 19.8, 21.2, 23.8, 25.8, 28.0, 30.5, 31.5)
-_WIDTH_FEMALE = (10.8, 13.4, 16.9, 19.2, 20.6, 23.2, 24.8, 26.2, 27.4, 27.8)
+_WIDTH_MALE = (11.5, 14.0, 17.6, 19.8, 21.2, 23.0, 24.8, 27.2, 28.8, 29.6)
+_WIDTH_FEMALE = (10.8, 13.4, 16.9, 19.2, 20.6, 22.5, 24.1, 25.2, 25.8, 26.0)
 _WIDTH_UNKNOWN = 24.0
 SEX_LEAD = 0.85  # Girls ossify at about this fraction of the boys' age.
 
 
 @dataclass(frozen=True)
 class Bone:
-    """One small bone: when it appears (boys' years), and how its outline departs from an ellipse.
+    """One small bone and when it appears (boys' years).
 
-    Where it lies and how large it is are curves of `real_shapes.json`.
+    Where it lies, its size and its outline are curves of `real_shapes.json`.
     """
 
     name: str
     appears: float
-    square: float = 0.15
-    bend: float = 0.0
-    taper: float = 0.0
 
 
 CARPALS = (
-    Bone("capitate", 0.2, 0.35, taper=-0.12),
-    Bone("hamate", 0.35, 0.25, taper=-0.25),
-    Bone("triquetrum", 2.0, 0.2),
-    Bone("lunate", 3.3, 0.3, bend=0.06),
-    Bone("scaphoid", 4.8, 0.2, bend=-0.05),
-    Bone("trapezium", 5.2, 0.3),
-    Bone("trapezoid", 5.4, 0.4),
-    Bone("pisiform", 8.5, 0.1),
+    Bone("capitate", 0.2),
+    Bone("hamate", 0.35),
+    Bone("triquetrum", 1.8),
+    Bone("lunate", 3.6),
+    Bone("scaphoid", 5.1),
+    Bone("trapezium", 5.5),
+    Bone("trapezoid", 5.7),
+    Bone("pisiform", 8.0),
 )
 _RADIAL_EPIPHYSIS, _ULNAR_EPIPHYSIS, _STYLOID = 0.8, 6.2, 7.8
 # Of the hand against the forearm, degrees.
@@ -50,10 +47,16 @@ _HAND_TURN = {"pa": 5.0, "lateral": 6.0}
 
 
 @functools.cache
+def real_shapes() -> dict:
+    """The contents of `real_shapes.json`, see `shape_table.shapes`."""
+    file = resources.files("wristmir_jax.images").joinpath("real_shapes.json")
+    return json.loads(file.read_text())
+
+
+@functools.cache
 def _shapes() -> tuple[tuple[float, ...], dict[tuple[str, str], tuple[int, list[float]]]]:
     """Ages of the curves, and (view, quantity) -> (place in `Anatomy.variation`, curve and SD)."""
-    file = resources.files("wristmir_jax.images").joinpath("real_shapes.json")
-    table = json.loads(file.read_text())
+    table = real_shapes()
     keys = [(view, name) for view, curves in table["curves"].items() for name in curves]
     places = {key: (place, table["curves"][key[0]][key[1]]) for place, key in enumerate(keys)}
     return tuple(table["ages"]), places

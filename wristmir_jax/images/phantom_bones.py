@@ -12,8 +12,9 @@ from wristmir_jax.images.phantom_fractures import PHYSEAL_KINDS, BoneInjury, Inj
 from wristmir_jax.images.phantom_parts import MU_CALLUS, MU_CORTEX, WAVES, Blob, Tube
 
 _COMPLETE = ("complete", "shaft_complete")
-# Fractures that hinge on the cortex that is whole; their line opens towards the broken one.
-_HINGED = ("greenstick", "incomplete", "shaft_greenstick")
+# Fractures that hinge on the cortex that is whole: how far beyond the middle their line ends, as a
+# share of the half-width.
+_HINGE = {"greenstick": 0.5, "incomplete": 0.0, "shaft_greenstick": 0.4}
 # How much an impacted fracture whitens the bone along its line.
 _IMPACTION = {"buckle": 0.22, "incomplete": 0.10, "greenstick": 0.06}
 
@@ -96,7 +97,7 @@ class LongBone:
             marrow_shaft=0.12 * density,
             marrow_end=0.30 * density,
             end_line=0.26 * (1.0 - anatomy.closure),
-            end_curve=-0.1 - self.dome * (shaft / (0.76 * self.half)) ** 2,
+            end_curve=-0.05 - self.dome * (shaft / (0.76 * self.half)) ** 2,
             end_wave=0.15,
             callus_mu=MU_CALLUS,
         )
@@ -113,25 +114,32 @@ def long_bones(anatomy: Anatomy, view: str) -> tuple[LongBone, LongBone]:
     narrowed = 0.92 if view == "oblique" else 1.0
     # Once the physis has closed the metaphysis is as wide as the epiphysis.
     closed = float(np.clip(3.3 * anatomy.closure - 2.3, 0.0, 1.0))
-    joins = 1.0 + 0.10 * closed
+    joins = 1.0 + 0.08 * closed
     lateral = view == "lateral"
-    flare_length = 0.55 if lateral else 0.63 + 0.03 * anatomy.variation[0]
+    flare_length = 0.52 if lateral else 0.63 + 0.03 * anatomy.variation[0]
     share = 0.0
-    for place in (1.6, 2.2):
+    for place, weight in ((1.6, 0.35), (2.2, 0.65)):
         beyond = 1.0 / (1.0 + (place / flare_length) ** 2)
         seen = anatomy.value(scaled, f"radius_width_at_{place}", 0.7)
-        share += 0.5 * (seen - beyond) / (1.0 - beyond)
+        share += weight * (seen - beyond) / (1.0 - beyond)
     radius = LongBone(
         end_x=0.0,
         end_y=0.0,
-        tilt=-0.011 if lateral else -0.014,
-        half=width / 2 * narrowed * joins,
+        tilt=-0.012 if lateral else -0.019,
+        # The dome takes the corners off, where the bone would be widest.
+        half=(0.5 if lateral else 0.506) * width * narrowed * joins,
         shaft_share=float(np.clip(share, 0.3, 0.55)) / joins,
         flare_length=flare_length * (1.0 + 0.25 * closed) * width,
         depth=1.05 if lateral else 0.80,
         bow=0.0 if lateral else 3e-4,
-        side=float(np.clip(-18.0 * anatomy.value(scaled, "radius_shaft_x", 0.6), -1.6, 1.6)),
-        dome=anatomy.value(scaled, "radius_end_dome", 0.5) * width,
+        side=float(
+            np.clip(
+                (-30.0 if lateral else -18.0) * anatomy.value(scaled, "radius_shaft_x", 0.6),
+                -2.5,
+                2.5,
+            )
+        ),
+        dome=anatomy.value(scaled, "radius_end_dome", 0.5) * (1.0 - closed) * width,
     )
     ulna = LongBone(
         end_x=anatomy.value(scaled, "ulna_x") * width * (0.72 if view == "oblique" else 1.0),
@@ -159,7 +167,9 @@ def motion_of(bone: LongBone, injury: BoneInjury, lateral: bool) -> Motion:
     half = bone.half_at(injury.location)
     along = np.array([np.sin(bone.tilt), np.cos(bone.tilt)])
     across = np.array([along[1], -along[0]])
-    holds = -np.sign(angle) * half * (0.9 if injury.kind in _HINGED else 0.2)
+    # Broken bone opens about a hinge beyond its middle; a buckled cortex gives way to the other.
+    hinge = _HINGE.get(injury.kind, 0.2)
+    holds = -np.sign(angle) * half * (hinge if injury.kind != "buckle" else -0.95)
     pivot = np.array([bone.end_x, bone.end_y]) - injury.location * along + holds * across
     offset = shift * across - injury.shortening * along
     if injury.kind in PHYSEAL_KINDS:
@@ -176,43 +186,51 @@ def broken(
     both = whole._replace(
         cut_at=-injury.location,
         cut_slope=injury.slope,
-        cut_soft=0.15 + 0.8 * injury.sclerosis,
+        # Fracture planes are oblique to the beam.
+        cut_soft=0.3 + 0.7 * injury.sclerosis,
         jag_phase=injury.jag_phase,
-        jag=0.05 * half + 0.3 if kind in _COMPLETE else (0.3 if kind in _HINGED else 0.0),
+        jag=0.02 * half + 0.25 if kind in _COMPLETE else (0.25 if kind in _HINGE else 0.0),
         band=_IMPACTION.get(kind, 0.0) * (0.2 + injury.severity) + 0.30 * injury.sclerosis,
         band_width=1.6 + 2.6 * injury.sclerosis,
         **_swollen(injury, half, lateral),
     )
-    if kind == "bowing":
-        both = both._replace(bow=both.bow + 2e-3 * np.deg2rad(injury.tilt_dorsal) * lateral)
     if kind in PHYSEAL_KINDS:
         both = _corner(both, injury, half, lateral)
     near, far = both._replace(keep=-1.0), both._replace(keep=1.0)
     if kind in _COMPLETE:
         near = near._replace(cut_at=near.cut_at - 0.5 * injury.gap)
         far = far._replace(cut_at=far.cut_at + 0.5 * injury.gap)
-    if kind in _HINGED:
-        opens = 0.5 * injury.gap / half
+    if kind in _HINGE:
+        # The line is as wide as the gap at the broken cortex and ends at the hinge.
         side = 1.0 if motion.angle >= 0 else -1.0
         near = near._replace(
-            cut_at=near.cut_at - 0.35 * opens * half, cut_slope=near.cut_slope - opens * side
-        )
-        far = far._replace(
-            cut_at=far.cut_at + 0.35 * opens * half, cut_slope=far.cut_slope + opens * side
+            cut_hinge=side * injury.gap / (half * (1.0 + _HINGE[kind])),
+            cut_hinge_at=-side * _HINGE[kind] * half,
         )
     return near, motion.tube(far)
 
 
 def _swollen(injury: BoneInjury, half: float, lateral: bool) -> dict[str, float]:
-    """Buckled cortex and callus; on a lateral film the pressed, dorsal cortex buckles more."""
+    """Buckled cortex, bowed shaft and callus.
+
+    On a lateral film the pressed cortex, the one that the bone tilts to, buckles more.
+    """
     left, right = 0.75, 1.0
     if lateral:
-        left, right = (1.0, 0.35) if injury.dorsal >= 0 else (0.35, 1.0)
+        left, right = (1.0, 0.35) if injury.tilt_dorsal >= 0 else (0.35, 1.0)
+    bump_length = 1.8 + 0.18 * half
+    left, right = left * injury.bulge, right * injury.bulge
+    if injury.kind == "bowing":
+        # Both edges go the same way; 3.08 is by how much the bell's slope changes in all.
+        bump_length = injury.location
+        tilt = injury.tilt_dorsal if lateral else -injury.tilt_radial
+        right = float(np.deg2rad(tilt)) * bump_length / 3.08
+        left = -right
     return dict(
         bump_at=-injury.location,
-        bump_length=2.0 + 0.22 * half,
-        bump_left=left * injury.bulge,
-        bump_right=right * injury.bulge,
+        bump_length=bump_length,
+        bump_left=left,
+        bump_right=right,
         callus_left=injury.callus * (1.2 if lateral else 0.8),
         callus_right=injury.callus,
         callus_length=6.0 + 0.9 * half,
@@ -226,7 +244,7 @@ def _corner(tube: Tube, injury: BoneInjury, half: float, lateral: bool) -> Tube:
     )
     if injury.corner == 0.0:
         return tube
-    side = 1.0 if not lateral or injury.dorsal < 0 else -1.0
+    side = -1.0 if (injury.dorsal >= 0 if lateral else injury.radial < 0) else 1.0
     return tube._replace(
         cut_at=0.6, cut_hinge=1.15 * side, cut_hinge_at=side * (half - injury.corner)
     )
@@ -249,8 +267,11 @@ def epiphyses(
     hidden = radial._replace(mu_rim=0.0, mu_inside=0.0)
     first, second = radial, hidden
     if injury.radius.kind in ("sh3", "sh4") and not lateral:
-        gap = 0.4 * injury.radius.gap
+        gap = 0.5 * injury.radius.gap
+        # In type IV the split runs on into the metaphysis.
         place = 0.12 * radial.half_length
+        if injury.radius.kind == "sh4":
+            place = radius.end_x + radius.half - injury.radius.corner - radial.center_x
         first = radial._replace(keep=-1.0, split_at=place - 0.5 * gap, split_slope=0.15)
         second = radial._replace(keep=1.0, split_at=place + 0.5 * gap, split_slope=0.15)
 
@@ -284,6 +305,7 @@ def epiphyses(
     return first, second, ulnar, _styloid(anatomy, injury, lateral, density, ulna, half, top)
 
 
+_RING = np.linspace(0.0, 2.0 * np.pi, 72, endpoint=False)
 # Where along an epiphysis its height and base are measured.
 SHARES = (0.2, 0.5, 0.8)
 
@@ -321,7 +343,7 @@ def _radial_epiphysis(anatomy: Anatomy, lateral: bool, density: float, radius: L
         bases.append(width * base)
     # The plate between epiphysis and metaphysis varies as a whole and vanishes.
     usual = anatomy.value(view, "physis_gap", 0.0)
-    gap = (1.0 - anatomy.closure) * max(0.008, anatomy.value(view, "physis_gap", 0.5))
+    gap = (1.0 - anatomy.closure) * (0.006 + max(0.008, anatomy.value(view, "physis_gap", 0.5)))
     overlap = 0.1 * anatomy.closure * width
     form = epiphysis_form(
         young * width * anatomy.value(view, "radial_epiphysis_width"),
@@ -332,8 +354,7 @@ def _radial_epiphysis(anatomy: Anatomy, lateral: bool, density: float, radius: L
     waves = _waves(anatomy, view, "radial_epiphysis")
     # Waves go around a circle of this radius; the form is that of the unit circle.
     radius_share = anatomy.value(view, "radial_epiphysis_radius", 0.0)
-    angle = np.linspace(0.0, 2.0 * np.pi, 72, endpoint=False)
-    across = np.cos(angle) * wave_radius(angle, list(waves.values()))
+    across = np.cos(_RING) * wave_radius(_RING, list(waves.values()))
     long = 2.0 / float(np.ptp(across))
     off = -form["half_length"] * long * float(across.max() + across.min()) / 2
     form |= {
@@ -347,8 +368,6 @@ def _radial_epiphysis(anatomy: Anatomy, lateral: bool, density: float, radius: L
     return Blob(
         center_x=radius.end_x + width * anatomy.value(view, "radial_epiphysis_x") + off,
         center_y=radius.end_y + up,
-        axis_x=float(np.cos(radius.tilt)),
-        axis_y=-float(np.sin(radius.tilt)),
         depth=0.85 * radius.half * radius.depth * (0.3 + 0.7 * grown),
         **form,
         **waves,
@@ -356,7 +375,7 @@ def _radial_epiphysis(anatomy: Anatomy, lateral: bool, density: float, radius: L
         mu_rim=0.7 * MU_CORTEX * density * seen,
         mu_inside=0.30 * MU_CORTEX * density * seen,
         clip=anatomy.closure,
-        clip_at=-up,
+        clip_at=-up - 0.04 * width,
     )
 
 
@@ -369,7 +388,7 @@ def _styloid(
     half: float,
     top: float,
 ) -> Blob:
-    """The ulnar styloid process, or its fragment drawn off distally and ulnarly."""
+    """The ulnar styloid process, or what is above its base drawn off distally and ulnarly."""
     view, width = _scale(anatomy, lateral)
     # 0.95 of it rises above the epiphysis.
     length = width * max(0.04, anatomy.value(view, "ulnar_styloid_rise")) / 0.95
@@ -378,10 +397,10 @@ def _styloid(
     seen = float(anatomy.styloid > 0)
     return Blob(
         center_x=ulna.end_x - (0.25 if lateral else 0.74) * half - 0.45 * lift,
-        center_y=top + (0.10 if lift == 0 else 0.30) * length + 0.9 * lift,
+        center_y=top + 0.10 * length + 0.9 * lift,
         axis_x=float(np.sin(-lean if lift else 0.1)),
         axis_y=float(np.cos(lean)),
-        half_length=(0.85 if lift == 0 else 0.60) * length + 0.3,
+        half_length=0.85 * length + 0.3,
         half_height=0.33 * length + 0.5,
         depth=0.40 * length + 1.0,
         taper=-0.35,
@@ -389,6 +408,8 @@ def _styloid(
         rim=0.022 * anatomy.width,
         mu_rim=0.85 * MU_CORTEX * density * seen,
         mu_inside=0.50 * MU_CORTEX * density * seen,
+        keep=float(lift > 0),
+        split_slope=0.3,
     )
 
 
@@ -401,8 +422,11 @@ def carpals(anatomy: Anatomy, injury: Injury, lateral: bool, density: float) -> 
         x, y, direction = _in_hand(anatomy, view, bone.name)
         # What few lateral films differ by is in good part that of the tracings.
         spread = 0.5 if lateral else 0.8
+        waves = _waves(anatomy, view, bone.name)
+        # Waves of any size add to the second moments, which length and breadth stand for.
+        beyond = float(np.mean(wave_radius(_RING, list(waves.values())) ** 4) ** 0.25)
         a, b = (
-            0.5 * young * width * anatomy.value(view, f"{bone.name}_{axis}", spread)
+            0.5 / beyond * young * width * anatomy.value(view, f"{bone.name}_{axis}", spread)
             for axis in ("length", "breadth")
         )  # fmt: skip
         seen = float(grown > 0)
@@ -415,12 +439,14 @@ def carpals(anatomy: Anatomy, injury: Injury, lateral: bool, density: float) -> 
                 half_length=a,
                 half_height=b,
                 depth=(0.28 if lateral else 0.36) * (a + b),
-                **_waves(anatomy, view, bone.name),
+                **waves,
                 rim=0.024 * width * (0.6 + 0.4 * grown),
                 mu_rim=0.62 * MU_CORTEX * density * seen,
                 mu_inside=0.27 * MU_CORTEX * density * seen,
-                line=0.8 if bone.name == "scaphoid" and injury.scaphoid > 0 else 0.0,
-                line_width=0.5 * injury.scaphoid + 0.3,
+                line=min(0.2 + 0.4 * injury.scaphoid, 0.8)
+                if bone.name == "scaphoid" and injury.scaphoid > 0
+                else 0.0,
+                line_width=0.45 * injury.scaphoid + 0.15,
                 line_slope=0.2,
             )
         )
@@ -434,7 +460,7 @@ def _scale(anatomy: Anatomy, lateral: bool) -> tuple[str, float]:
 
 def _early(grown: float) -> float:
     """A bone that has just appeared is smaller than the mean of those seen at its age."""
-    return float(np.clip(0.35 + 1.4 * grown, 0.45, 1.0))
+    return float(np.clip(0.42 + 1.4 * grown, 0.45, 1.0))
 
 
 def wave_radius(angle: np.ndarray, waves: list[float]) -> np.ndarray:
@@ -470,7 +496,8 @@ def metacarpals(anatomy: Anatomy, lateral: bool, density: float) -> list[Tube]:
         base_x, base_y, direction = _in_hand(anatomy, view, name, "_base", 0.4)
         length = anatomy.width * (1.5 if number == 1 else 2.0)
         along_x, along_y = float(np.cos(direction)), float(np.sin(direction))
-        base = width * anatomy.value(view, f"{name}_base_width", 0.6)
+        # Its rounding takes some of the width.
+        base = 1.03 * width * anatomy.value(view, f"{name}_base_width", 0.6)
         middle = width * anatomy.value(view, f"{name}_width", 0.6)
         # What the flare of the far end adds there.
         middle -= 0.22 * width / (1.0 + ((length / width - 0.6) / 0.30) ** 2)

@@ -71,14 +71,12 @@ class Film:
 
 
 def sample_film(
-    width: float, mirror: float, size: int, disturbance: float, rng: np.random.Generator,
-    subject: str = "wrist",
+    width: float, size: int, disturbance: float, rng: np.random.Generator, subject: str = "wrist"
 ) -> Film:  # fmt: skip
     """Draw how a wrist lies on a film and how the film was made.
 
     Args:
         width: W of the wrist, mm.
-        mirror: -1 for a right wrist, 1 for a left one.
         size: S, pixels a side.
         disturbance: above 0.
         rng: source of every choice; their number does not depend on `size`.
@@ -89,7 +87,7 @@ def sample_film(
     def chance(share: float) -> bool:
         return bool(rng.random() < min(share * disturbance, 0.95))
 
-    share = _share_of_width(disturbance, rng)
+    share = _share_of_width(rng)
     along = 0.0
     if subject in _ELSEWHERE:
         along, (low, high) = _ELSEWHERE[subject]
@@ -103,7 +101,7 @@ def sample_film(
     )
     angle = _angle(disturbance, rng)
     anchor_x = -0.3 + rng.normal(0.0, 0.15)
-    at = _place(finish, side, width, share, angle, mirror, some, rng, subject != "wrist")
+    at = _place(finish, side, width, share, angle, some, rng, subject != "wrist")
     at_x, at_y, anchor_y = at
     exposure = _exposure(disturbance, chance, rng)
     finish = finish._replace(**exposure.pop("finish"))
@@ -140,13 +138,13 @@ def sample_film(
     )
 
 
-def _share_of_width(disturbance: float, rng: np.random.Generator) -> float:
+def _share_of_width(rng: np.random.Generator) -> float:
     """Share of the film's side that W takes, 0.05 to 0.3."""
     kind = rng.random()
     if kind < 0.5:
         return rng.uniform(0.16, 0.30)
     edges = (0.09, 0.16) if kind < 0.8 else (0.05, 0.09)
-    return float(np.exp(rng.uniform(*np.log(edges)))) ** (1.0 if disturbance > 0.5 else 0.8)
+    return float(np.exp(rng.uniform(*np.log(edges))))
 
 
 def _angle(disturbance: float, rng: np.random.Generator) -> float:
@@ -159,8 +157,8 @@ def _angle(disturbance: float, rng: np.random.Generator) -> float:
 
 
 def _place(
-    finish: Finish, side: float, width: float, share: float, angle: float, mirror: float,
-    some: float, rng: np.random.Generator, elsewhere: bool,
+    finish: Finish, side: float, width: float, share: float, angle: float, some: float,
+    rng: np.random.Generator, elsewhere: bool,
 ) -> tuple[float, float, float]:  # fmt: skip
     """Where (mm) which height of the limb (W) lies, so that the wrist is on the field.
 
@@ -168,8 +166,19 @@ def _place(
     a wide one anywhere between elbow and fingers.
     """
     tight = share > 0.16
-    # Of some films the field cuts through the wrist.
-    room = (0.05 if rng.random() < 0.10 * some else 0.75) * width
+    cut, edge, beyond, beside = rng.random(), *rng.uniform(-1.0, 1.0, 3)
+    if not elsewhere and cut < 0.12 * some:
+        # The field's edge passes through the wrist, or near it.
+        across = finish.first_half_width + 0.6 * beyond * width
+        along = finish.first_half_height + 0.6 * beyond * width
+        sign = 1.0 if edge > 0 else -1.0
+        if abs(edge) < 0.5:
+            point = (sign * across, 0.6 * beside * finish.first_half_height)
+        else:
+            point = (0.6 * beside * finish.first_half_width, sign * along)
+        cos, sin = np.cos(finish.first_turn), np.sin(finish.first_turn)
+        x = finish.first_x + cos * point[0] - sin * point[1]
+        return float(x), float(finish.first_y + sin * point[0] + cos * point[1]), 0.0
     draws = rng.uniform(-1.0, 1.0, (24, 3))
     normal = rng.normal(0.0, 1.0, (24, 3))
     spread = 0.10 + 0.12 * some
@@ -182,7 +191,7 @@ def _place(
             return float(x), float(y), 0.0
         # The wrist lies `reach` widths back from there along the forearm.
         wrist = np.array([x, y]) - reach * width * up
-        if _hidden(wrist[0], wrist[1], finish, side, -room) == 0.0:
+        if _hidden(wrist[0], wrist[1], finish, side, -0.75 * width) == 0.0:
             return float(x), float(y), float(reach)
     return float(finish.first_x), float(finish.first_y), 0.2
 
@@ -320,9 +329,9 @@ def place(field: Field, film: Film, width: float, optical: float) -> Field:
 def finish_of(film: Film, width: float, optical: float, splint: bool) -> Finish:
     """The film's finish with what depends on the wrist."""
     return film.finish._replace(
-        soft_top=3.75 * width,
+        soft_top=4.0 * width,
         soft_bottom=-(film.posture.forearm + 0.6) * width,
-        soft_fade=1.1 * width,
+        soft_fade=1.5 * width,
         slab=float(np.sign(film.deviation) or 1.0) if splint else 0.0,
         cast_start=film.cast[5] * width,
         offset=film.soft_offset * optical,
@@ -351,7 +360,8 @@ def shown(corners: np.ndarray, to_film, finish: Finish, side: float) -> bool:
     return _hidden(*to_film(x, y), finish, side) <= 1.0 - MIN_SHOWN
 
 
-def on_film(x, y, to_film, side: float) -> bool:
-    """Whether any of these points of the wrist's frame lies on the film or just beyond it."""
+def on_film(x, y, to_film, finish: Finish, side: float, margin: float) -> bool:
+    """Whether any of these points of the wrist's frame is within `margin` mm of film and field."""
     film_x, film_y = to_film(np.asarray(x), np.asarray(y))
-    return bool((np.maximum(np.abs(film_x), np.abs(film_y)) < 0.5 * side).any())
+    outside = np.maximum(np.abs(film_x), np.abs(film_y)) - side / 2
+    return bool((np.maximum(outside, field_edge(film_x, film_y, finish, np)) < margin).any())

@@ -127,6 +127,6 @@ def worn(film: Film, width: float, phalanges: list[Tube]) -> list[Segment]:
         y = -2.4 * width
         segments += [
             Segment(-1.35 * width, y, 0.7 * width, y, 0.16 * width, 1.2 / width, 0.0),
-            Segment(-0.4 * width, y, -0.25 * width, y, 0.5 * width, 1.6 / width, 0.0),
+            Segment(-0.4 * width, y, -0.25 * width, y, 0.36 * width, 2.2 / width, 0.0),
         ]
     return segments

@@ -83,9 +83,10 @@ def _tube(x, y, p: Tube, texture, pixel, can_break: bool):
     if not can_break:
         return MU_CORTEX * (outer - inner + density * inner) * inside
 
-    jag = _triangle_wave(v * 0.21 + p.jag_phase) + 0.6 * _triangle_wave(
-        v * 0.53 + 2.3 * p.jag_phase
+    jag = _triangle_wave(v * 0.12 + p.jag_phase) + 0.5 * _triangle_wave(
+        v * 0.37 + 2.3 * p.jag_phase
     )
+    jag = jag + 0.3 * _triangle_wave(v * 1.1 + 5.1 * p.jag_phase)
     line = (
         u
         - p.cut_at
@@ -189,7 +190,10 @@ def _soft_tissue(x, y, f: Field, coarse, strokes, finish: Finish | None):
     # The coarse texture stands for planes of muscle and fat.
     limb = jnp.maximum(_chord(soft_x, half, depth), thumb)
     if finish is not None:
-        ends = jnp.minimum(finish.soft_top - y, y - finish.soft_bottom) / finish.soft_fade
+        # The palm is round: its sides end lower.
+        across = jnp.minimum((soft_x / half) ** 2, 1.0)
+        top = finish.soft_top - 0.6 * finish.soft_fade * across - y
+        ends = jnp.minimum(top, y - finish.soft_bottom) / finish.soft_fade
         limb = limb * jnp.sqrt(jnp.clip(ends, 0.0, 1.0))
     if strokes.shape[0]:
 
@@ -202,7 +206,9 @@ def _soft_tissue(x, y, f: Field, coarse, strokes, finish: Finish | None):
 
         (limb, added), _ = jax.lax.scan(joined, (limb, jnp.zeros_like(limb)), strokes)
         limb = jnp.maximum(limb + added, 0.0)
-    soft = f.mu_soft * limb * (1.0 + 0.05 * coarse)
+    # Tidy films take no processing that would bring these planes out.
+    planes = 0.05 if finish is None else 0.03
+    soft = f.mu_soft * limb * (1.0 + planes * coarse)
 
     inner_half, inner_depth = half + f.cast_gap, depth + f.cast_gap
     ring = _chord(soft_x, inner_half + f.cast_thickness, inner_depth + f.cast_thickness) - _chord(

@@ -84,7 +84,6 @@ class Pose:
 
 def sample_disturbed_pose(
     anatomy: Anatomy,
-    laterality: str,
     size: int,
     disturbance: float,
     rng: np.random.Generator,
@@ -92,10 +91,8 @@ def sample_disturbed_pose(
 ) -> Pose:
     """Draw a pose on a film that is not tidy; `subject` as in `phantom_films.sample_film`."""
     pose = sample_pose(anatomy, size, rng)
-    mirror = _mirror(laterality)
-    return replace(
-        pose, film=films.sample_film(anatomy.width, mirror, size, disturbance, rng, subject)
-    )
+    film = films.sample_film(anatomy.width, size, disturbance, rng, subject)
+    return replace(pose, film=film)
 
 
 def sample_extras(extras: Extras, disturbance: float, rng: np.random.Generator) -> Extras:
@@ -170,7 +167,7 @@ def build(
     hand = _hand_motion(anatomy, radius_motion)
     if film is not None:
         hand = replace(hand, angle=hand.angle + film.deviation)
-    stays = Motion() if injury.radius.kind == "sh3" and not lateral else radius_motion
+    stays = Motion() if injury.radius.kind in ("sh3", "sh4") and not lateral else radius_motion
     styloid = ulna_motion.blob(styloid)
     tubes = [
         *bones.broken(radius, radius.tube(drawn, density), injury.radius, lateral, radius_motion),
@@ -204,7 +201,8 @@ def build(
     humerus, arm = fingers.elbow(anatomy, lateral, density, posture)
     # Most films end before the knuckles: what they do not show is not drawn.
     seen = [(t.origin_x, t.origin_y) for t in (*metacarpals, *phalanges, humerus)]
-    if films.on_film(*zip(*seen, strict=True), to_film(field), side):
+    x, y = zip(*seen, strict=True)
+    if films.on_film(x, y, to_film(field), finish, side, 0.4 * anatomy.width):
         tubes += [*phalanges, humerus]
         blobs += ends
         strokes = _strokes(flesh + arm)

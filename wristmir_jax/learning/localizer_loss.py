@@ -1,4 +1,4 @@
-"""What the localiser is trained on: where regions lie, which are there, axis, view and side."""
+"""What the localiser learns: where each region lies, whether it is there, axis, view and side."""
 
 import jax
 import jax.numpy as jnp

@@ -126,9 +126,9 @@ class LocalizerTask:
         self._dataset = Dataset(config.dataset)
         info = self._dataset.info
         if info.regions != REGION_NAMES:
+            has = ", ".join(info.regions) or "none"
             raise UserError(
-                f"--config.dataset={config.dataset}: has regions "
-                f"{', '.join(info.regions) or 'none'}; the localiser needs "
+                f"--config.dataset={config.dataset}: has regions {has}; the localiser needs "
                 f"{', '.join(REGION_NAMES)}"
             )
         self._mixture = None

@@ -87,7 +87,7 @@ def localize(
     output = epath.Path(output)
     if output.is_dir() or not output.parent.exists():
         raise UserError(f"--output={output}: give a file in a folder that exists")
-    folder, names = _names(epath.Path(films))
+    folder, names = films_in(epath.Path(films))
     done = _Done(output, localizer.fingerprint)
     account = Account(read=len(names), taken_up=sum(name in done.lines for name in names))
     left = [name for name in names if name not in done.lines or preview is not None]
@@ -115,8 +115,15 @@ def localize(
     return account
 
 
-def _names(films: epath.Path) -> tuple[epath.Path, list[str]]:
-    """Folder of the films, and their paths in it, each once."""
+def films_in(films: epath.Path) -> tuple[epath.Path, list[str]]:
+    """Folder of the films, and their paths in it, each once.
+
+    Args:
+        films: one film, a folder of them, or a manifest, see `localize`.
+
+    Raises:
+        UserError: there are none.
+    """
     if films.is_dir():
         names = sorted(
             os.path.relpath(os.path.join(parent, name), films)
