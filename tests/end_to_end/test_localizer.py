@@ -121,7 +121,7 @@ def test_bones_are_found_on_files(films, tmp_path):
 
 
 def test_localising_goes_on_where_it_was_killed(films, tmp_path):
-    folder, truth = films
+    folder, _ = films
     whole, parts = tmp_path / "whole.jsonl", tmp_path / "parts.jsonl"
     succeed("localize", input=folder, output=whole, num_workers=1)
     journal = tmp_path / "parts.jsonl.partial"
