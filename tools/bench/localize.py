@@ -2,8 +2,8 @@
 
 python -m tools.bench.localize [--num_films=256] [--localizer=package]
 
-Films are phantoms (synthetic wrists), written as 16-bit PNG of 512 pixels a side. The last line is a
-JSON object.
+Films are phantoms (synthetic wrists), written as 16-bit PNG of 512 pixels a side. The last line is
+a JSON object.
 """
 
 import json
