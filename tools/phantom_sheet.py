@@ -70,8 +70,8 @@ ROWS = (
     _radius("23r-E/4 Salter-Harris IV", "sh4"),
     Row("23u-E/7 styloid", Broken(styloid=True), across=-0.5, along=0.2),
     _shaft("22-D/1 bowing", "bowing", "bowing"),
-    _shaft("22-D/2 greenstick of the shaft", "shaft_greenstick", "shaft_greenstick"),
-    _shaft("22-D/4 complete, shaft", "shaft_complete", "shaft_complete"),
+    _shaft("22-D/2 greenstick", "shaft_greenstick", "shaft_greenstick"),
+    _shaft("22-D/4 complete", "shaft_complete", "shaft_complete"),
     Row("72B scaphoid", Broken(scaphoid=True), across=0.2, along=0.8),
     *(
         _radius(f"{name}, {weeks} weeks", kind, weeks=weeks)
@@ -99,7 +99,8 @@ def tiles_of(number: int) -> np.ndarray:
         anatomy, injury = injured(row, severity, number)
         for view in ("pa", "lateral"):
             rng = np.random.default_rng([_SEED.value, number, view == "lateral"])
-            pose = replace(phantom_scene.sample_pose(anatomy, size, rng), level=0.66, floor=0.05)
+            pose = phantom_scene.sample_pose(anatomy, size, rng)
+            pose = replace(pose, rotation=0.0, level=0.66, floor=0.05)
             scene, found = phantom_scene.build(
                 anatomy, injury, extras, view, _SIDE.value, pose, size
             )

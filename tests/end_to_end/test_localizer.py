@@ -54,11 +54,7 @@ def test_a_run_that_was_cut_off_goes_on_as_if_it_was_not(dataset, tmp_path):
     assert metrics(parts) == metrics(whole)
     assert [line["step"] for line in metrics(whole)] == [1, 2, 3, 4]
 
-    # Another run may start from it, and boxes of others may be mixed in.
-    succeed("train", config=CONFIG, workdir=tmp_path / "tuned", config__dataset=dataset,
-            config__pretrained__localizer=whole, config__localizer__mixed_dataset=dataset,
-            **SMALL)  # fmt: skip
-    assert metrics(tmp_path / "tuned") != metrics(whole)
+    # Another run may start from it, if its network is the same.
     other = SMALL | {"config__localizer__joint": 16}
     line = refuse("train", config=CONFIG, workdir=tmp_path / "other", config__dataset=dataset,
                   config__pretrained__localizer=whole, **other)  # fmt: skip

@@ -81,7 +81,6 @@ def test_what_lies_behind_the_shutter_is_not_there():
     present, counted = np.asarray(looks.present_BxR), np.asarray(looks.counted_BxR)
     assert 0.02 < (present == 0).mean() < 0.9
     assert (counted == 0).any()
-    # The mark of what is there can be seen.
     for centers, there in zip(np.asarray(looks.center_BxRx2), present, strict=True):
         if there[0]:
             assert centers[0].min() >= 0 and centers[0].max() <= SIZE

@@ -189,9 +189,11 @@ def broken(
         # Fracture planes are oblique to the beam.
         cut_soft=0.3 + 0.7 * injury.sclerosis,
         jag_phase=injury.jag_phase,
-        jag=0.02 * half + 0.25 if kind in _COMPLETE else (0.25 if kind in _HINGE else 0.0),
+        # Healing rounds the teeth of the line off.
+        jag=(1.0 - injury.sclerosis)
+        * (0.02 * half + 0.25 if kind in _COMPLETE else (0.25 if kind in _HINGE else 0.0)),
         band=_IMPACTION.get(kind, 0.0) * (0.2 + injury.severity) + 0.30 * injury.sclerosis,
-        band_width=1.6 + 2.6 * injury.sclerosis,
+        band_width=2.2 + 2.4 * injury.sclerosis,
         **_swollen(injury, half, lateral),
     )
     if kind in PHYSEAL_KINDS:
@@ -409,6 +411,7 @@ def _styloid(
         mu_rim=0.85 * MU_CORTEX * density * seen,
         mu_inside=0.50 * MU_CORTEX * density * seen,
         keep=float(lift > 0),
+        split_at=-0.3 * length,
         split_slope=0.3,
     )
 

@@ -245,6 +245,9 @@ def bone_injury(
     def length(ends: tuple[float, float]) -> float:
         return (ends[0] + (ends[1] - ends[0]) * severity) * width / _SIGN_WIDTH
 
+    if kind in ("sh3", "sh4"):
+        # What is split off is the radial part; it goes outwards.
+        across = abs(across)
     if kind not in COMPLETE_KINDS:
         sideways = across if in_shaft or kind == "greenstick" else 0.0
     return BoneInjury(
