@@ -40,6 +40,7 @@ def test_the_run_itself_tells_what_its_step_takes(dataset, tmp_path):
         ({"topology": "cpu:0"}, "--topology=cpu:0"),
         ({}, "--dry_run needs --topology"),
         ({"topology": "cpu:3"}, "config.batch_size=8 is not a multiple of 3 devices"),
+        ({"topology": "cpu:4", "config__task": "localizer"}, "config.task=localizer"),
     ],
 )
 def test_what_cannot_be_compiled_for_is_refused(flags, message):

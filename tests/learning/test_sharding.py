@@ -7,14 +7,17 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 import pytest
+from flax import nnx
 from jax.sharding import PartitionSpec as P
 
 from tests.learning.fake_devices import run_on_eight_devices
 from tests.learning.tiny import SHAPES
+from wristmir_jax.anatomy import REGION_NAMES
 from wristmir_jax.errors import UserError
 from wristmir_jax.learning import config as configs
 from wristmir_jax.learning.sharding import make_mesh, parameter_spec
-from wristmir_jax.learning.state import plan_state
+from wristmir_jax.learning.state import plan_state, plan_state_of
+from wristmir_jax.models.localizer import Localizer, LocalizerSpec
 
 RECIPES = Path(__file__).parents[2] / "configs"
 
@@ -78,7 +81,14 @@ def test_the_table_knows_the_parameters_of_every_recipe(recipe):
     config = importlib.import_module(f"configs.{recipe}").get_config()
     config.dataset = "unused"
     configs.validate(config)
-    _, plan, _ = plan_state(config, make_mesh(), **SHAPES | {"image_size": 448, "crop_size": 224})
+    if config.task == "localizer":
+        spec = LocalizerSpec.of(config.localizer, len(REGION_NAMES))
+        _, plan, _ = plan_state_of(
+            lambda seed: Localizer(spec, rngs=nnx.Rngs(seed)), config, make_mesh()
+        )
+    else:
+        shapes = SHAPES | {"image_size": 448, "crop_size": 224}
+        _, plan, _ = plan_state(config, make_mesh(), **shapes)
     for name, leaf in plan.parameters.items():
         parameter_spec(name, leaf.shape, mesh_of_4_by_2())
 

@@ -194,6 +194,8 @@ def dry_run(
         UserError: bad config, or a topology that cannot be compiled for.
     """
     configs.validate(config)
+    if config.task != "contrastive":
+        raise UserError(f"config.task={config.task}: --dry_run compiles the dual encoder alone")
     target = topology(name)
     mesh = make_mesh(config.mesh.fsdp, target.devices)
     configs.check_batch_size(config, mesh.size)

@@ -45,7 +45,8 @@ LOGICAL_AXES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"tower/projection(/\d+)?/kernel", ("embed", "joint")),
     (r"head(s/\d+)?/projection/kernel", ("features", "joint")),
     (r"(kind|batch_mean|batch_variance)", ()),
-    (r"(stem|conv\d|shortcut)/kernel", ("window", "window", "window", "channels")),
+    (r"(stem|conv\d|shortcut|lateral/\d+)/kernel", ("window", "window", "window", "channels")),
+    (r"hidden/kernel", ("features", "joint")),
 )
 # Parameters of the transformers' layers, which are stacked.
 _STACKED = "/layers/"
