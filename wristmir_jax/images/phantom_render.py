@@ -128,39 +128,20 @@ def _blob(x, y, p: Blob, texture, pixel):
     return jnp.maximum(mass, 0.0) * kept * clipped * lucent
 
 
-def _chebyshev(orders: int) -> tuple[np.ndarray, np.ndarray]:
-    """cos(k t) as polynomials in cos t, and sin(k t) / sin t, k = 1 .. orders: one row each."""
-    cos, sin = np.zeros((2, orders + 1, orders + 1))
-    cos[0, 0] = cos[1, 1] = sin[1, 0] = 1.0
-    for k in range(2, orders + 1):
-        for rows in (cos, sin):
-            rows[k, 1:] = 2.0 * rows[k - 1, :-1]
-            rows[k] -= rows[k - 2]
-    return cos[1:], sin[1:]
-
-
-_COS, _SIN = _chebyshev(len(WAVES) // 2)
-
-
 def _inwards(tu, tw, squared, p: Blob):
     """Over the square of what the waves make of the radius at the angle of (tu, tw)."""
-    waves = [getattr(p, name) for name in WAVES]
-    inverse = jax.lax.rsqrt(squared + 1e-12)
-    cos, sin = tu * inverse, tw * inverse
-    # Polynomials in the cosine: sums of multiples of the angle took three times as long to draw.
-    even = _polynomial(cos, _COS, waves[::2])
-    odd = _polynomial(cos, _SIN, waves[1::2])
-    beyond = jnp.maximum(1.0 + even + sin * odd, 0.3)
+    length = jnp.sqrt(squared + 1e-12)
+    first_cos, first_sin = tu / length, tw / length
+    cos, sin = first_cos, first_sin
+    beyond = 1.0
+    orders = len(WAVES) // 2
+    # Polynomials in the cosine took eight times as long on a CPU: their weights are no constants.
+    for order in range(orders):
+        beyond += getattr(p, WAVES[2 * order]) * cos + getattr(p, WAVES[2 * order + 1]) * sin
+        if order < orders - 1:
+            cos, sin = cos * first_cos - sin * first_sin, sin * first_cos + cos * first_sin
+    beyond = jnp.maximum(beyond, 0.3)
     return 1.0 / (beyond * beyond)
-
-
-def _polynomial(x, rows: np.ndarray, weights: list):
-    total = 0.0
-    for power in range(rows.shape[1] - 1, -1, -1):
-        total = total * x + sum(
-            weight * float(row[power]) for weight, row in zip(weights, rows, strict=True)
-        )
-    return total
 
 
 def _segment(x, y, film_x, film_y, p: Segment, pixel):
