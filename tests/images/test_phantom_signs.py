@@ -88,7 +88,8 @@ def test_what_is_drawn_grows_with_severity(what):
         changes.append(np.abs(films[1:] - films[0]).mean((1, 2, 3)))
     barely, medium, severe = np.mean(changes, 0)
     assert 0.0 < barely < medium < severe
-    assert barely < 0.5 * severe
+    # Away from its place a small fragment changes no more, however far it goes.
+    assert barely < (0.75 if what == "styloid" else 0.5) * severe
 
 
 @pytest.mark.parametrize("what", BROKEN)
