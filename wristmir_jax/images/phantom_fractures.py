@@ -60,7 +60,7 @@ class Sign:
         bulge: of the more buckled cortex, mm.
         gap: of a lucent line or, in physeal fractures, what the physis is wider, mm.
         tilt: angulation at severity 1, degrees, drawn as .6 to 1.1 of it in steps of 5.
-        least_tilt: angulation that there always is, degrees.
+        least_tilt: angulation that there always is, degrees (greensticks: from severity .2).
         tilted: share of fractures that angulate at all.
         corner: of a metaphyseal (Thurston-Holland) fragment, as a share of the width.
     """
@@ -238,7 +238,9 @@ def bone_injury(
     if bone == ULNA and kind == "buckle":
         tilted = False
 
-    steps = round(max(angle, sign.least_tilt) / 5.0) if tilted else 0
+    # The mildest greensticks are a line; what has no line angulates.
+    least = sign.least_tilt if severity >= 0.2 or kind == "bowing" else 0.0
+    steps = round(max(angle, least) / 5.0) if tilted else 0
     tilt = 0.0 if steps == 0 else dorsal * (5.0 * steps + off)
     share = _displacement_share(level, free) if severity > _STAYS.get(kind, 1.0) else 0.0
     slip = shaft * share / float(np.hypot(1.0, across))
