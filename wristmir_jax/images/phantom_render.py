@@ -86,7 +86,7 @@ def _tube(x, y, p: Tube, texture, pixel, can_break: bool):
     jag = _triangle_wave(v * 0.12 + p.jag_phase) + 0.5 * _triangle_wave(
         v * 0.37 + 2.3 * p.jag_phase
     )
-    jag = jag + 0.3 * _triangle_wave(v * 1.1 + 5.1 * p.jag_phase)
+    jag = jag + 0.15 * _triangle_wave(v * 1.1 + 5.1 * p.jag_phase)
     line = (
         u
         - p.cut_at
