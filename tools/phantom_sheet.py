@@ -161,7 +161,10 @@ def _outline(tile: np.ndarray, box: np.ndarray, colour: tuple[int, int, int]) ->
 
 
 def main(_) -> None:
-    rows = [int(number) for number in _ROWS.value] or list(range(len(ROWS)))
+    known = [str(number) for number in range(len(ROWS))]
+    if wrong := [number for number in _ROWS.value if number not in known]:
+        raise app.UsageError(f"--rows={','.join(wrong)}: there are rows 0 to {known[-1]}")
+    rows = [int(number) for number in _ROWS.value or known]
     sheet(rows).save(_OUTPUT.value)
 
 

@@ -60,7 +60,7 @@ def test_no_sign_is_smaller_in_a_worse_fracture_and_all_keep_to_the_table(kind, 
             np.testing.assert_allclose(sizes[[0, -1], column], np.array(ends) * share, atol=1e-9)
         assert sizes[:, 5].max() <= max(1.1 * sign.tilt, sign.least_tilt) + 4.1
         shaft = anatomy.shaft_width * share
-        assert sizes[:, 3].max() <= (1.1 if free else 0.51) * shaft
+        assert sizes[:, 3].max() <= (0.96 if free else 0.46) * shaft
         assert kind not in COMPLETE_KINDS or displacement_class(sizes[0, 3], shaft) == "none"
 
 
@@ -88,7 +88,8 @@ def test_what_is_drawn_grows_with_severity(what):
         changes.append(np.abs(films[1:] - films[0]).mean((1, 2, 3)))
     barely, medium, severe = np.mean(changes, 0)
     assert 0.0 < barely < medium < severe
-    assert barely < 0.5 * severe
+    # Away from its place a small fragment changes no more, however far it goes.
+    assert barely < (0.75 if what == "styloid" else 0.5) * severe
 
 
 @pytest.mark.parametrize("what", BROKEN)

@@ -39,7 +39,7 @@ CARPALS = (
     Bone("scaphoid", 5.1),
     Bone("trapezium", 5.5),
     Bone("trapezoid", 5.7),
-    Bone("pisiform", 8.0),
+    Bone("pisiform", 7.2),
 )
 _RADIAL_EPIPHYSIS, _ULNAR_EPIPHYSIS, _STYLOID = 0.8, 6.2, 7.8
 # Of the hand against the forearm, degrees.

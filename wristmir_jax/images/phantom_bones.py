@@ -395,12 +395,12 @@ def _styloid(
     # 0.95 of it rises above the epiphysis.
     length = width * max(0.04, anatomy.value(view, "ulnar_styloid_rise")) / 0.95
     lift = injury.styloid_gap
-    lean = 0.12 + 0.05 * lift
+    lean = 0.1 - 0.06 * lift
     seen = float(anatomy.styloid > 0)
     return Blob(
         center_x=ulna.end_x - (0.25 if lateral else 0.74) * half - 0.45 * lift,
         center_y=top + 0.10 * length + 0.9 * lift,
-        axis_x=float(np.sin(-lean if lift else 0.1)),
+        axis_x=float(np.sin(lean)),
         axis_y=float(np.cos(lean)),
         half_length=0.85 * length + 0.3,
         half_height=0.33 * length + 0.5,

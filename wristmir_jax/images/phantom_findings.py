@@ -56,16 +56,17 @@ def visible(injury: Injury, view: str) -> bool:
             return False
         shift = b.dorsal if lateral else b.radial
         tilt = b.tilt_dorsal if lateral else b.tilt_radial
-        line = b.gap if b.kind in (*COMPLETE_KINDS, "incomplete") else 0.6 * b.gap
+        # A wider physis is harder to tell than a line through bone.
+        line = 0.35 * b.gap if b.kind in PHYSEAL_KINDS else b.gap
         return bool(
             abs(shift) > 0.8
             or abs(tilt) > 4.0
             or max(b.bulge, b.callus) > 0.5
-            or line > 0.7
+            or line > 0.4
             or b.sclerosis > 0.3
         )
 
-    front = not lateral and (injury.styloid_gap > 0.8 or injury.scaphoid > 0.7)
+    front = not lateral and (injury.styloid_gap > 0.8 or injury.scaphoid > 0.5)
     return bone(injury.radius) or bone(injury.ulna) or front
 
 

@@ -60,7 +60,7 @@ class Sign:
         bulge: of the more buckled cortex, mm.
         gap: of a lucent line or, in physeal fractures, what the physis is wider, mm.
         tilt: angulation at severity 1, degrees, drawn as .6 to 1.1 of it in steps of 5.
-        least_tilt: angulation that there always is, degrees.
+        least_tilt: angulation that there always is, degrees (greensticks: from severity .2).
         tilted: share of fractures that angulate at all.
         corner: of a metaphyseal (Thurston-Holland) fragment, as a share of the width.
     """
@@ -75,7 +75,7 @@ class Sign:
 
 _SLIPPING = Sign(gap=(0.25, 2.2), tilt=22.0)
 SIGNS = {
-    "buckle": Sign(bulge=(0.25, 2.4), tilt=16.0, tilted=0.3),
+    "buckle": Sign(bulge=(0.25, 2.4), tilt=14.0, tilted=0.3),
     "incomplete": Sign(bulge=(0.1, 1.2), gap=(0.25, 1.6), tilt=12.0, tilted=0.4),
     "greenstick": Sign(bulge=(0.0, 0.9), gap=(0.25, 1.7), tilt=28.0, least_tilt=5.0),
     "complete": Sign(gap=(0.2, 1.6), tilt=30.0),
@@ -238,9 +238,12 @@ def bone_injury(
     if bone == ULNA and kind == "buckle":
         tilted = False
 
-    steps = round(max(angle, sign.least_tilt) / 5.0) if tilted else 0
+    # The mildest greensticks are a line; what has no line angulates.
+    least = sign.least_tilt if severity >= 0.2 or kind == "bowing" else 0.0
+    steps = round(max(angle, least) / 5.0) if tilted else 0
     tilt = 0.0 if steps == 0 else dorsal * (5.0 * steps + off)
     share = _displacement_share(level, free) if severity > _STAYS.get(kind, 1.0) else 0.0
+    slip = shaft * share / float(np.hypot(1.0, across))
 
     def length(ends: tuple[float, float]) -> float:
         return (ends[0] + (ends[1] - ends[0]) * severity) * width / _SIGN_WIDTH
@@ -254,8 +257,8 @@ def bone_injury(
         kind=kind,
         severity=severity,
         location=0.0 if physeal else anatomy.width * place,
-        dorsal=dorsal * shaft * share,
-        radial=across * shaft * share,
+        dorsal=dorsal * slip,
+        radial=across * slip,
         shortening=max(0.0, share - 0.5) * 0.9 * shaft if kind in COMPLETE_KINDS else 0.0,
         tilt_dorsal=tilt,
         tilt_radial=tilt * sideways,
