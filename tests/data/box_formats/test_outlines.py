@@ -75,13 +75,17 @@ def _overlap(first, second) -> float:
 @pytest.mark.parametrize("view", ["pa", "lateral", "oblique"])
 @pytest.mark.parametrize("age", [3.0, 9.0, 13.0])
 def test_boxes_are_those_of_the_phantoms(age, view, laterality):
-    bones, expected = _phantom(age, view, laterality, seed=int(age))
-    found = regions_of(bones, (_SIZE, _SIZE), age, True)
-    for region, box, wanted in zip(REGION_NAMES, found.boxes_Rx4, expected, strict=True):
-        assert np.isfinite(box).all() == np.isfinite(wanted).all(), region
-        if np.isfinite(box).all():
-            assert _overlap(box, wanted) > 0.82, region
-    assert abs(found.axis_degrees) < 4.0
+    overlaps = {region: [] for region in REGION_NAMES}
+    for seed in range(4):
+        bones, expected = _phantom(age, view, laterality, seed)
+        found = regions_of(bones, (_SIZE, _SIZE), age, True)
+        for region, box, wanted in zip(REGION_NAMES, found.boxes_Rx4, expected, strict=True):
+            assert np.isfinite(box).all() == np.isfinite(wanted).all(), region
+            if np.isfinite(box).all():
+                overlaps[region].append(_overlap(box, wanted))
+        assert abs(found.axis_degrees) < 4.0
+    for region, values in overlaps.items():
+        assert not values or (min(values) > 0.7 and np.mean(values) > 0.8), (region, values)
 
 
 @pytest.mark.parametrize("turn", [-170.0, -90.0, -30.0, 12.0, 45.0, 90.0, 180.0])

@@ -29,14 +29,14 @@ _METAPHYSIS, _MARGIN = 1.12, 0.10
 # How far the box reaches above the growth plate, without bone in the epiphysis and fully grown.
 _EPIPHYSIS = {"radius": (0.12, 0.52), "ulna": (0.10, 0.34)}
 # How far beyond an epiphysis that is not fused, on average over ages; how high a fused one stands.
-_BEYOND = {"radius": 0.14, "ulna": 0.08}
+_BEYOND = {"radius": 0.10, "ulna": 0.08}
 _FUSED_HEIGHT = {"radius": 0.28, "ulna": 0.32}
 # Half the length of the styloid process as a share of its rise above the head, and the least rise.
 _STYLOID, _LEAST_RISE = 0.9, 0.04
 # Around it, beyond the middle of the ulna, and below the ulna's growth plate.
 _AROUND_MM, _BEYOND_MIDDLE_MM, _BELOW_PLATE_MM = 5.0, 2.0, 1.5
 # On a lateral film the radius is this much narrower than on a PA one, and the ulna lies behind it.
-_LATERAL_WIDTH, _LATERAL_DISTANCE = 0.76, 0.5
+_LATERAL_WIDTH, _LATERAL_DISTANCE = 0.81, 0.5
 _ULNA_WIDTH = 0.58
 # Between the ages at which epiphyses appear and fuse.
 _FUSED_FROM_YEARS = 8.0
