@@ -28,17 +28,17 @@ _PHANTOMS = flags.DEFINE_integer("phantoms", 0, "Phantoms a film to hold against
 
 
 def main() -> None:
-    given = bool(_POLYGONS.value) + bool(_METADATA.value)
-    if given == 1 or (_OUTPUT.value and not given):
+    polygons, metadata = _POLYGONS.value or "", _METADATA.value or ""
+    if bool(polygons) != bool(metadata) or (_OUTPUT.value and not polygons):
         raise UserError("--polygons and --metadata go together, and --output needs them")
     if not _OUTPUT.value and not _PHANTOMS.value:
         raise UserError("nothing to do: give --output=JSON, --phantoms=N or both")
-    if given:
-        films, left_out = shape_table.read_films(_POLYGONS.value, _METADATA.value)
+    if polygons:
+        films, left_out = shape_table.read_films(polygons, metadata)
         for reason in left_out:
             print("left out", reason)
         print(f"measured {len(films)}  left out {len(left_out)}")
-        names = [epath.Path(path).name for path in (_POLYGONS.value, _METADATA.value)]
+        names = [epath.Path(path).name for path in (polygons, metadata)]
         command = "python -m tools.bone_shapes --polygons={} --metadata={}".format(*names)
         contents = shape_table.shapes(films, command + " --output=real_shapes.json")
     else:

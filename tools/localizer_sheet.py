@@ -95,9 +95,9 @@ def draw_pages(entries: list[tuple[str, SmallFilm, Located]]) -> None:
         print(f"wrote {path}")
 
 
-def count_verdicts(entries: list[tuple[str, SmallFilm, Located]]) -> list[str]:
+def count_verdicts(path: epath.Path, entries: list[tuple[str, SmallFilm, Located]]) -> list[str]:
     """Lines on found and refused; the CSV is made or gets the films that it lacks."""
-    path, region = epath.Path(_VERDICTS.value), anatomy.REGION_NAMES.index(_REGION.value)
+    region = anatomy.REGION_NAMES.index(_REGION.value)
     rows: list[dict[str, str]] = []
     if path.exists():
         with path.open() as file:
@@ -138,7 +138,7 @@ def main() -> None:
         )
         print(f"{number} {name}: {at.view}, {at.laterality}, turned {at.axis_degrees:.0f}; {sure}")
     if _VERDICTS.value:
-        print("\n".join(count_verdicts(entries)))
+        print("\n".join(count_verdicts(epath.Path(_VERDICTS.value), entries)))
 
 
 if __name__ == "__main__":

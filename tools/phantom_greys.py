@@ -30,8 +30,8 @@ def letterboxed(pixels: np.ndarray, size: int) -> np.ndarray:
     top = np.iinfo(pixels.dtype).max
     image = Image.fromarray(pixels.astype(np.float32) / top)
     scale = size / max(image.size)
-    shape = tuple(max(1, round(side * scale)) for side in image.size)
-    small = np.asarray(image.resize(shape, Image.Resampling.BOX))
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    small = np.asarray(image.resize((width, height), Image.Resampling.BOX))
     square = np.zeros((size, size), np.float32)
     top_row, left = (size - small.shape[0]) // 2, (size - small.shape[1]) // 2
     square[top_row : top_row + small.shape[0], left : left + small.shape[1]] = small

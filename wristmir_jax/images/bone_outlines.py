@@ -421,7 +421,8 @@ def _union(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     xs, ys = np.arange(low[0], high[0], step), np.arange(low[1], high[1], step)
     # A physis that is as good as closed is drawn as closed.
     inside = _inside(a, xs, ys) | _inside(b, xs, ys) | _inside(b - np.array([0.0, 0.6]), xs, ys)
-    lines = contourpy.contour_generator(xs, ys, inside.astype(float)).lines(0.5)
+    generator = contourpy.contour_generator(xs, ys, inside.astype(float))
+    lines = [np.asarray(line) for line in generator.lines(0.5)]
     return max(lines, key=lambda line: moments(line)[2])
 
 

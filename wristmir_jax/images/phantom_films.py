@@ -355,9 +355,10 @@ def shown(corners: np.ndarray, to_film, finish: Finish, side: float) -> bool:
         finish: of the film.
         side: of the film, mm.
     """
-    across, along = (np.linspace(*corners[:, k], 26)[:-1] for k in (0, 1))
+    across, along = (np.linspace(corners[0, k], corners[1, k], 26)[:-1] for k in (0, 1))
     x, y = np.meshgrid(across + (across[1] - across[0]) / 2, along + (along[1] - along[0]) / 2)
-    return _hidden(*to_film(x, y), finish, side) <= 1.0 - MIN_SHOWN
+    film_x, film_y = to_film(x, y)
+    return _hidden(film_x, film_y, finish, side) <= 1.0 - MIN_SHOWN
 
 
 def on_film(x, y, to_film, finish: Finish, side: float, margin: float) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from wristmir_jax.images.phantom_bones import Motion
 from wristmir_jax.images.phantom_films import Film
 from wristmir_jax.images.phantom_parts import NUM_LETTERS, Segment, Tube
 
@@ -88,7 +89,7 @@ def _oval(side: float, rng: np.random.Generator) -> list[Segment]:
     return [Segment(px[k], py[k], px[k + 1], py[k + 1], 0.003 * side, 50.0, 2.0) for k in range(8)]
 
 
-def plate(width: float, lateral: bool, radius) -> list[Segment]:
+def plate(width: float, lateral: bool, radius: Motion) -> list[Segment]:
     """A volar plate on the radius and five screws; `radius` moves points with its epiphysis."""
     half = 0.13 * width
     if lateral:

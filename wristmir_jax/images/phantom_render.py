@@ -283,8 +283,9 @@ def _gaussian(image, sigma):
         padding = [(4, 4) if k == axis else (0, 0) for k in (0, 1)]
         padded = jnp.pad(image, padding, mode="edge")
         length = image.shape[axis]
-        image = sum(
-            weights[k] * jax.lax.slice_in_dim(padded, k, k + length, axis=axis) for k in range(9)
+        image = functools.reduce(
+            jnp.add,
+            (weights[k] * jax.lax.slice_in_dim(padded, k, k + length, axis=axis) for k in range(9)),
         )
     return image
 
