@@ -11,6 +11,7 @@ from PIL import Image
 
 from tests.data.wrists import row, write_folder, write_lines
 from tests.images.localizers import SquareLocalizer
+from wristmir_jax import anatomy
 from wristmir_jax.anatomy import REGION_NAMES
 from wristmir_jax.data import localized
 from wristmir_jax.data.dataset import Dataset
@@ -64,7 +65,7 @@ def test_boxes_are_in_pixels_of_the_film_and_crops_are_turned(folder, tmp_path):
         np.testing.assert_allclose(record["boxes"][0], [x, y, x + 60, y + 60], atol=3)
         assert record["axis_degrees"] == 20
         film = read_radiograph(folder / f"films/{place}.png").pixels
-        side = 56 / 0.3 if place == 3 else None
+        side = anatomy.region("distal_radius").crop_mm / 0.3 if place == 3 else None
         np.testing.assert_array_equal(
             record["crops"][0], crop(film, record["boxes"][0], 32, 20, side)
         )

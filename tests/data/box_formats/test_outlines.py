@@ -17,6 +17,7 @@ from wristmir_jax.data.box_formats.labels import BONE_LABELS
 from wristmir_jax.data.box_formats.outlines import regions_of
 from wristmir_jax.data.sources.fields import BadValue
 from wristmir_jax.images import phantom_bones
+from wristmir_jax.images.bone_outlines import blob_outline
 from wristmir_jax.images.phantom_anatomy import sample_anatomy
 from wristmir_jax.images.phantom_fractures import BoneInjury, Injury
 from wristmir_jax.images.phantom_parts import Field
@@ -39,11 +40,11 @@ def _phantom(age, view="pa", laterality="left", seed=0, turn=0.0):
     radius, ulna = phantom_bones.long_bones(anatomy, view)
     radial, _, ulnar, styloid = phantom_bones.epiphyses(anatomy, injury, lateral, 1.0, radius, ulna)
     hand = phantom_bones.carpals(anatomy, injury, lateral, 1.0)[:1]
-    bones = {"radius": [_tube(radius)], "ulna": [_tube(ulna)], "hand": [_blob(hand[0])]}
+    bones = {"radius": [_tube(radius)], "ulna": [_tube(ulna)], "hand": [blob_outline(hand[0])]}
     if anatomy.radial_epiphysis > 0:
-        bones["radius_epiphysis"] = [_blob(radial)]
+        bones["radius_epiphysis"] = [blob_outline(radial)]
     if anatomy.styloid > 0:
-        bones["ulna_epiphysis"] = [_blob(ulnar), _blob(styloid)]
+        bones["ulna_epiphysis"] = [blob_outline(ulnar), blob_outline(styloid)]
     field = Field(*scene.field)
     pixels = {
         name: [np.stack(to_pixels(*polygon.T, field, _SIZE), 1) for polygon in polygons]
@@ -61,25 +62,6 @@ def _tube(bone) -> np.ndarray:
     middle = np.array([bone.end_x, bone.end_y]) - along[:, None] * axis
     sides = [middle + sign * half[:, None] * across for sign in (-1.0, 1.0)]
     return np.concatenate([sides[0], sides[1][::-1]])
-
-
-def _blob(blob) -> np.ndarray:
-    """Outline of a small bone, mm: where `phantom_render` lets its thickness end."""
-    angle = np.linspace(0, 2 * np.pi, 60, endpoint=False)
-    u, w = np.cos(angle), np.sin(angle)
-    quartic, square = blob.square * (u**4 + w**4), 1.0 - blob.square
-    root = (-square + np.sqrt(square**2 + 4 * quartic)) / (2 * quartic)
-    u, w = u * np.sqrt(root), w * np.sqrt(root)
-    w = w * blob.half_height * np.maximum(1.0 + blob.taper * u + blob.pinch * u * u, 0.2)
-    w = w + blob.shear * u * blob.half_length + blob.bend * u * u
-    u = u * blob.half_length
-    return np.stack(
-        [
-            blob.center_x + u * blob.axis_x - w * blob.axis_y,
-            blob.center_y + u * blob.axis_y + w * blob.axis_x,
-        ],
-        axis=1,
-    )
 
 
 def _overlap(first, second) -> float:

@@ -26,10 +26,13 @@ from wristmir_jax.images.phantom_anatomy import typical_width
 # In units of the width of the radial metaphysis: how far the box reaches below the growth plate,
 # and its margin besides 1 mm.
 _METAPHYSIS, _MARGIN = 1.12, 0.10
-# How high the epiphysis stands above the growth plate, without bone and fully grown.
+# How far the box reaches above the growth plate, without bone in the epiphysis and fully grown.
 _EPIPHYSIS = {"radius": (0.12, 0.52), "ulna": (0.10, 0.34)}
-# Half the length of the styloid process.
-_STYLOID = 0.15
+# How far beyond an epiphysis that is not fused, on average over ages; how high a fused one stands.
+_BEYOND = {"radius": 0.14, "ulna": 0.08}
+_FUSED_HEIGHT = {"radius": 0.28, "ulna": 0.32}
+# Half the length of the styloid process as a share of its rise above the head, and the least rise.
+_STYLOID, _LEAST_RISE = 0.9, 0.04
 # Around it, beyond the middle of the ulna, and below the ulna's growth plate.
 _AROUND_MM, _BEYOND_MIDDLE_MM, _BELOW_PLATE_MM = 5.0, 2.0, 1.5
 # On a lateral film the radius is this much narrower than on a PA one, and the ulna lies behind it.
@@ -171,20 +174,23 @@ def _long_bone(bone: str) -> Callable[[_Wrist], np.ndarray | None]:
         end = top_of(shaft)
         fused = wrist.fused and not epiphysis
         if fused:
-            end -= grown * wrist.width
+            end -= _FUSED_HEIGHT[bone] * wrist.width
         start = end - _METAPHYSIS * wrist.width
         held = [*above(shaft, start), *epiphysis]
         a = np.concatenate(held)[:, 0]
-        top = max(top_of(held), end + cartilage * wrist.width)
+        beyond = _BEYOND[bone] * wrist.width if epiphysis else 0.0
+        least = end + (grown if fused else cartilage) * wrist.width
+        top = max(top_of(held), least)
         if bone == "ulna" and (epiphysis or fused):
             # The styloid process may reach into the margin; the rest of the head may not.
             ulnar = _ulnar_side(wrist)
             middle = _distal_middle(epiphysis or shaft, wrist.width)
             points = np.concatenate(held)
             head = points[ulnar * (points[:, 0] - middle) <= 0, 1]
-            top = max(top, (head.max() if ulnar and head.size else top) + wrist.margin)
+            head_top = head.max() if ulnar and head.size else top
+            top = max(top, max(head_top + beyond, least) + wrist.margin)
         else:
-            top += wrist.margin
+            top = max(top_of(held) + beyond, least) + wrist.margin
         return np.array([a.min() - wrist.margin, start - wrist.margin, a.max() + wrist.margin, top])
 
     return box
@@ -195,13 +201,15 @@ def _styloid(wrist: _Wrist) -> np.ndarray | None:
     ulna, epiphysis = wrist.bones.get("ulna"), wrist.bones.get("ulna_epiphysis")
     grown_together = not epiphysis and wrist.fused and wrist.age_known
     if grown_together and ulna:
-        epiphysis = above(ulna, top_of(ulna) - _EPIPHYSIS["ulna"][1] * wrist.width)
+        epiphysis = above(ulna, top_of(ulna) - _FUSED_HEIGHT["ulna"] * wrist.width)
     ulnar = _ulnar_side(wrist)
     if not epiphysis or not ulna or not ulnar or wrist.lateral:
         return None
     points = np.concatenate(list(epiphysis)) * (ulnar, 1.0)
     tip = points[np.argmax(0.5 * points[:, 0] + points[:, 1])]
-    reach = _STYLOID * wrist.width
+    head = points[points[:, 0] <= ulnar * _distal_middle(epiphysis, wrist.width), 1]
+    rise = tip[1] - (head.max() if head.size else tip[1])
+    reach = _STYLOID * max(rise, _LEAST_RISE * wrist.width)
     around = reach + _AROUND_MM * wrist.millimetre
     middle = ulnar * _distal_middle(ulna, wrist.width)
     inner = min(tip[0] - around, middle - _BEYOND_MIDDLE_MM * wrist.millimetre)
