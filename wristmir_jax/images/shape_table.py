@@ -369,7 +369,8 @@ def compare(contents: dict, phantoms_a_film: int) -> list[Compared]:
         raise UserError(f"phantoms_a_film {phantoms_a_film}: at least 1 is needed")
     films = contents["films"]
     drawn = [
-        _phantoms(*(*film, phantoms_a_film, np.random.default_rng([17, place])))
+        # Rows of JSON, whose lengths no type tells.
+        _phantoms(*(*film, phantoms_a_film, np.random.default_rng([17, place])))  # pyright: ignore[reportCallIssue]
         for place, film in enumerate(films)
     ]
     members = {(view, group): places for view, group, places in _groups(films)}
@@ -382,7 +383,8 @@ def compare(contents: dict, phantoms_a_film: int) -> list[Compared]:
         if name.endswith("direction"):
             values = _near(values, numbers[1])
         mean, sd = float(values.mean()), float(values.std())
-        compared.append(Compared(*(view, group, name, *numbers, mean, sd)))
+        row = (view, group, name, *numbers, mean, sd)
+        compared.append(Compared(*row))  # pyright: ignore[reportCallIssue]
     return compared
 
 
