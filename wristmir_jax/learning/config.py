@@ -324,6 +324,26 @@ def validate(config: ml_collections.ConfigDict) -> None:
     if config.validation.patience and not config.validation.max_records:
         raise UserError("config.validation.patience needs config.validation.max_records above 0")
     _validate_recovery(config.recovery)
+    if config.task == "localizer":
+        _validate_localizer(config)
+
+
+def _validate_localizer(config: ml_collections.ConfigDict) -> None:
+    for key, value, needed in (
+        ("micro_batches", config.micro_batches, 1),
+        ("validation.max_records", config.validation.max_records, 0),
+        ("loader.hard_negatives", config.loader.hard_negatives, 0),
+    ):
+        if value != needed:
+            raise UserError(
+                f"config.{key}={value}: config.task=localizer has no use for it; leave it {needed}"
+            )
+    if not 0 <= config.localizer.mixed_fraction <= 1:
+        raise UserError(
+            f"config.localizer.mixed_fraction={config.localizer.mixed_fraction}: must lie in 0..1"
+        )
+    if config.localizer.size < 32 or config.localizer.size % 32:
+        raise UserError(f"config.localizer.size={config.localizer.size}: must be a multiple of 32")
 
 
 def _validate_loader(loader: ml_collections.ConfigDict) -> None:

@@ -23,7 +23,7 @@ class LocalizerSpec:
     """What the network is made of.
 
     Attributes:
-        size: pixels a side of the square that it looks at; a multiple of 16.
+        size: pixels a side of the square that it looks at; a multiple of 32.
         widths: features of its four resolutions: a fourth, an eighth, a sixteenth, a 32nd of the
             pixels.
         blocks: residual blocks of each resolution.
