@@ -123,7 +123,11 @@ class TestFolder:
             [
                 {
                     "image_path": "films/0.png",
-                    "boxes": {"distal_radius": [10, 20, 50, 70], "distal_ulna": None},
+                    "boxes": {
+                        "distal_radius": [10, 20, 50, 70],
+                        "distal_ulna": None,
+                        "ulnar_styloid": "unknown",
+                    },
                     "confidence": {"distal_radius": 0.9},
                     "axis_degrees": 12.5,
                 },
@@ -134,6 +138,8 @@ class TestFolder:
         account, records = _records(FolderSource(folder, None, boxes), tmp_path / "out")
         assert records["films/0"]["crop_present"].tolist() == [1, 0, 0]
         np.testing.assert_array_equal(records["films/0"]["boxes"][0], [10, 20, 50, 70])
+        assert np.isnan(records["films/0"]["boxes"][1]).all()
+        assert np.isinf(records["films/0"]["boxes"][2]).all()
         assert records["films/0"]["axis_degrees"] == 12.5
         assert records["films/1"]["crop_present"].tolist() == [0, 0, 0]
         assert np.isnan(records["films/1"]["axis_degrees"])

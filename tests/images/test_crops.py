@@ -89,6 +89,15 @@ def test_tower_inputs_mark_what_is_absent():
     assert np.isfinite(boxes[2]).all(), "the caller's boxes are left alone"
 
 
+def test_a_region_of_which_nobody_can_say_has_no_crop_and_stays_in_doubt():
+    film = radiograph_of(np.random.default_rng(0).random((200, 150)))
+    boxes = np.array([[10, 10, 60, 60], [np.inf] * 4, [np.nan] * 4], np.float32)
+    inputs = tower_inputs(film, "unknown", "unknown", boxes, REGION_NAMES, 64, 32)
+    assert inputs.crop_present.tolist() == [1, 0, 0]
+    assert np.isinf(inputs.boxes[1]).all()
+    assert np.isnan(inputs.boxes[2]).all()
+
+
 def test_a_data_set_without_regions_has_empty_arrays():
     film = radiograph_of(np.random.default_rng(0).random((200, 150)))
     inputs = tower_inputs(film, "unknown", "unknown", None, (), 64, 32)

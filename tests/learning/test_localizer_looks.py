@@ -30,7 +30,7 @@ def looks_of(axis_degrees: float, count: int = 24, **changes: float):
         "side": np.full(count, 1, np.int32),
     }
     config = configs.base().localizer.looks
-    plain = dict(shutter=0.0, things=0.0, gamma=0.0, contrast=0.0, brightness=0.0, light=0.0,
+    plain = dict(part=0.0, shutter=0.0, things=0.0, gamma=0.0, contrast=0.0, brightness=0.0, light=0.0,
                  noise=0.0, inverted=0.0)  # fmt: skip
     config.update(plain | changes)
     return sample_looks(
@@ -101,3 +101,36 @@ def test_sides_come_back_from_the_hull(width, ratio, degrees):
         np.testing.assert_allclose(found, sides, rtol=0.02)
     # Near 45 degrees nobody can tell; the box keeps its size.
     assert abs(np.log(found / sides)).max() < np.log(1.65)
+
+
+def test_a_region_of_which_nobody_can_say_does_not_count():
+    film = np.zeros((2, 64, 64), np.uint8)
+    boxes = np.array([[20, 20, 40, 40], [np.inf] * 4, [np.nan] * 4], np.float32)
+    batch = {
+        "image": film,
+        "boxes": np.stack([boxes] * 2),
+        "axis_degrees": np.zeros(2, np.float32),
+        "view": np.ones(2, np.int32),
+        "side": np.ones(2, np.int32),
+    }
+    config = configs.base().localizer.looks
+    config.update(dict(close=1.0, elsewhere=0.0, shutter=0.0, close_shift=0.0))
+    looks = sample_looks(
+        jax.random.key(0),
+        {name: jnp.asarray(value) for name, value in batch.items()},
+        SIZE,
+        close_fields(REGION_NAMES),
+        config,
+    )
+    assert np.asarray(looks.counted_BxR).tolist() == [[1, 0, 1]] * 2
+    assert np.asarray(looks.present_BxR).tolist() == [[1, 0, 0]] * 2
+    assert all(np.isfinite(value).all() for value in looks)
+
+
+def test_a_part_of_a_film_is_larger():
+    whole = looks_of(0.0, count=64, close=0.0, part=0.0, film_scale=0.0)
+    part = looks_of(0.0, count=64, close=0.0, part=1.0)
+    ratio = np.asarray(part.side_BxRx2[:, 0] / whole.side_BxRx2[:, 0])
+    assert ratio.min() > 1.2
+    assert ratio.max() > 1.6
+    assert np.asarray(whole.present_BxR).mean() > np.asarray(part.present_BxR).mean()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from wristmir_jax.anatomy import REGION_NAMES
 from wristmir_jax.errors import UserError
 from wristmir_jax.localizing.judging import Judged, calibrated, reliability, table
-from wristmir_jax.localizing.localizer import Frame, Localizer, hulls, look_at, overlap
+from wristmir_jax.localizing.localizer import Frame, Localizer, hulls, look_at, overlap, parts
 from wristmir_jax.models import parameters
 from wristmir_jax.models.localizer import Localizer as Network
 from wristmir_jax.models.localizer import LocalizerSpec
@@ -114,6 +114,7 @@ def judged(count: int = 400) -> Judged:
     names = np.array(["pa"] * count)
     return Judged(
         there_NxR=right,
+        gone_NxR=~right,
         overlap_NxR=np.where(right, 0.8, np.nan),
         confidence_NxR=np.full(shape, 0.5),
         evidence_NxRxE=evidence,
@@ -140,3 +141,18 @@ def test_tables_count():
         assert any(f"| pa | {name} | {count} | 1.000 | 0.800 |" in line for line in lines)
     assert "axis within 10 degrees 1.000" in lines[-1]
     assert any("| 0.5 to 0.6 | 1200 |" in line for line in reliability(judged()))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(20, 900), st.integers(20, 900))
+def test_parts_cover_the_film(height, width):
+    covered = np.zeros((height, width), bool)
+    frames = parts(height, width)
+    for frame in frames:
+        x, y = np.arange(width) + 0.5, np.arange(height) + 0.5
+        covered |= (abs(y - frame.y) <= frame.side / 2)[:, None] & (
+            abs(x - frame.x) <= frame.side / 2
+        )
+    assert covered.all()
+    assert len(frames) <= 4
+    assert max(frame.side for frame in frames) < max(height, width)

@@ -40,9 +40,9 @@ def localizer_batches(
     """Batches of this process, in the order of the run, with checkpointable state.
 
     A batch holds, beside `RECORD_INDEX`: `image` uint8 (B, S, S), the films letterboxed; `boxes`
-    float32 (B, R, 4), x0 y0 x1 y1 in pixels of them, NaN where absent; `axis_degrees` float32 (B,),
-    NaN where unknown; `view` and `side` int32 (B,), codes into `anatomy.VIEWS` and
-    `anatomy.SIDES`.
+    float32 (B, R, 4), x0 y0 x1 y1 in pixels of them, NaN where absent, infinite where nobody can
+    say; `axis_degrees` float32 (B,), NaN where unknown; `view` and `side` int32 (B,), codes into
+    `anatomy.VIEWS` and `anatomy.SIDES`.
 
     Args:
         source: of records.

@@ -36,7 +36,8 @@ class Record:
         image: uint8 (S, S), the film letterboxed on black.
         crops: uint8 (R, C, C); zeros where absent.
         crop_present: uint8 (R,), 1 where the region has a crop.
-        boxes: float32 (R, 4), x0 y0 x1 y1 in pixels of the original film; NaN where absent.
+        boxes: float32 (R, 4), x0 y0 x1 y1 in pixels of the original film; NaN where absent,
+            infinite where nobody can say whether it is there.
         axis_degrees: how far the upright forearm is turned on the film, counter-clockwise as seen;
             crops are turned back by it, the film is not. NaN where unknown.
         original_size: int32 (2,), height and width of the original film in pixels.

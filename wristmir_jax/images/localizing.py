@@ -61,8 +61,8 @@ class FilmBoxes:
     """Where the regions of a film lie.
 
     Attributes:
-        boxes: float32 (R, 4), x0 y0 x1 y1 in pixels of the film, NaN where absent; None where
-            nobody has looked.
+        boxes: float32 (R, 4), x0 y0 x1 y1 in pixels of the film, NaN where absent, infinite where
+            nobody can say; None where nobody has looked.
         axis_degrees: how far the upright forearm is turned on the film, counter-clockwise as seen;
             NaN where unknown.
     """

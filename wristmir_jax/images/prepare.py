@@ -48,7 +48,8 @@ def tower_inputs(
     that: at search time there are none.
 
     Args:
-        boxes: float32 (R, 4) in pixels of the film, NaN = absent; None takes the geometric prior.
+        boxes: float32 (R, 4) in pixels of the film, NaN = absent, infinite = nobody can say (there
+            is no crop either); None takes the geometric prior.
         axis_degrees: how far the upright forearm is turned on the film, counter-clockwise as seen;
             NaN where unknown.
 
@@ -65,8 +66,10 @@ def tower_inputs(
     present = np.zeros(len(regions), np.uint8)
     for index, name in enumerate(regions):
         region = anatomy.region(name)
-        if np.isnan(boxes[index]).any() or view not in region.scored_views:
+        if view not in region.scored_views or np.isnan(boxes[index]).any():
             boxes[index] = np.nan
+            continue
+        if np.isinf(boxes[index]).any():
             continue
         side = None if np.isnan(radiograph.spacing) else region.crop_mm / radiograph.spacing
         crops[index] = crop(pixels, boxes[index], crop_size, axis_degrees, side)

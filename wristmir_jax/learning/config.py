@@ -104,6 +104,8 @@ def _localizer() -> ml_collections.ConfigDict:
             turn_degrees=15.0,
             film_scale=0.2,
             film_shift=0.06,
+            # Fraction of looks at whole films that show a part of it, somewhere.
+            part=0.2,
             # The same of close looks; the place in sides of the look.
             close_turn_degrees=9.0,
             close_scale=0.16,

@@ -22,6 +22,8 @@ from wristmir_jax.learning.augment import bilinear
 CLOSE_FIELD = 2.0
 # Part of a box that must be seen for the region to count as there, and below which it is not.
 _SEEN, _UNSEEN = 0.6, 0.4
+# Sides of a look at a part of a film, in sides of the film.
+PART_SHARES = 0.4, 0.8
 _GRID = 7
 # Sides of a box that only the hull of is known, at most so many times each other.
 _LONGEST = 2.2
@@ -35,7 +37,7 @@ class Looks(NamedTuple):
         center_BxRx2, side_BxRx2: middle of the boxes, and their width and height in the upright
             frame of the wrist, in pixels; anything where absent.
         present_BxR: float32, 1 where the region is seen, 0 where it is not.
-        counted_BxR: float32, 0 where it is cut so that nobody could say.
+        counted_BxR: float32, 0 where nobody could say, as where it is cut by the edge.
         axis_Bx2: cosine and sine of the angle by which the forearm is turned.
         has_axis_B: float32, 0 where that is unknown.
         view_B, side_B: int32, positions in `models.localizer.VIEWS` and `SIDES`; -1
@@ -122,6 +124,7 @@ def _look(
     side_of_film = source.shape[0]
     boxes_Rx4 = film["boxes"]
     there_R = jnp.isfinite(boxes_Rx4).all(axis=1)
+    unknown_R = jnp.isinf(boxes_Rx4).any(axis=1)
     boxes_Rx4 = jnp.where(there_R[:, None], boxes_Rx4, 0.0)
     has_axis = jnp.isfinite(film["axis_degrees"])
     axis = jnp.deg2rad(jnp.where(has_axis, film["axis_degrees"], 0.0))
@@ -153,7 +156,7 @@ def _look(
     points_RxGx2 = to_look(center_Rx2[:, None] + turned(grid_Gx2 * sides_Rx2[:, None], axis))
     seen_R = inside(points_RxGx2).mean(axis=1)
     present_R = there_R & (seen_R >= _SEEN)
-    counted_R = ~there_R | (seen_R >= _SEEN) | (seen_R <= _UNSEEN)
+    counted_R = ~unknown_R & (~there_R | (seen_R >= _SEEN) | (seen_R <= _UNSEEN))
     image_SxS = _toned(key_tone, image_SxS, config)
     turned_axis = mirror * (axis + turn)
     view = film["view"] - 1
@@ -197,6 +200,11 @@ def _place(
     )
     film_scale = whole / size * jnp.exp(config.film_scale * normal_6[1])
     film_at = whole / 2 + config.film_shift * whole * normal_6[2:4]
+    part = uniform_8[7] < config.part
+    low, high = PART_SHARES
+    share = low + (high - low) * uniform_8[2]
+    film_scale = jnp.where(part, share * whole / size, film_scale)
+    film_at = jnp.where(part, whole * (0.5 + (1 - share) * (uniform_8[3:5] - 0.5)), film_at)
 
     field = (there_R * close_fields_R * sides_Rx2.max(axis=1)).sum() / jnp.maximum(there_R.sum(), 1)
     field *= jnp.exp(config.close_scale * normal_6[1])

@@ -23,7 +23,8 @@ class Judged:
     """N films, R regions.
 
     Attributes:
-        there_NxR: bool, whether the region is on the film.
+        there_NxR, gone_NxR: bool, whether the region is on the film, or is not; neither where
+            nobody can say.
         overlap_NxR: intersection over union of its box; NaN where it is not there.
         confidence_NxR: of the localiser. evidence_NxRxE: what it is computed from.
         found_NxR: bool, whether the localiser says where it is.
@@ -32,6 +33,7 @@ class Judged:
     """
 
     there_NxR: np.ndarray
+    gone_NxR: np.ndarray
     overlap_NxR: np.ndarray
     confidence_NxR: np.ndarray
     evidence_NxRxE: np.ndarray
@@ -41,6 +43,11 @@ class Judged:
     side_N: np.ndarray
     found_side_N: np.ndarray
     axis_error_N: np.ndarray
+
+    @property
+    def known_NxR(self) -> np.ndarray:
+        """Whether somebody can say that the region is there, or is not."""
+        return self.there_NxR | self.gone_NxR
 
     @property
     def right_NxR(self) -> np.ndarray:
@@ -66,7 +73,10 @@ def judge(localizer: Localizer, source: Source, indices: Sequence[int]) -> Judge
             located = localizer.located(look)
             there_R = np.isfinite(film["boxes"]).all(axis=1)
             rows["there_NxR"].append(there_R)
-            overlap_R = overlap(boxes_Rx4, np.nan_to_num(film["boxes"].astype(np.float64)))
+            rows["gone_NxR"].append(np.isnan(film["boxes"]).any(axis=1))
+            overlap_R = overlap(
+                boxes_Rx4, np.where(there_R[:, None], film["boxes"].astype(np.float64), 0.0)
+            )
             rows["overlap_NxR"].append(np.where(there_R, overlap_R, np.nan))
             rows["confidence_NxR"].append(located.confidence)
             rows["evidence_NxRxE"].append(evidence(*look))
@@ -84,12 +94,13 @@ def calibrated(file: LocalizerFile, judged: Judged) -> LocalizerFile:
     """The localiser with a confidence that fits `judged` (Platt 1999, a logistic regression)."""
     rows = []
     for region in range(len(file.regions)):
-        right_N = judged.right_NxR[:, region]
+        known_N = judged.known_NxR[:, region]
+        right_N = judged.right_NxR[known_N, region]
         if right_N.all() or not right_N.any():
             rows.append(np.r_[0.0, 1.0, np.zeros(judged.evidence_NxRxE.shape[-1] - 1)])
             continue
         fit = LogisticRegression(C=10.0, max_iter=1000)
-        fit.fit(judged.evidence_NxRxE[:, region], right_N)
+        fit.fit(judged.evidence_NxRxE[known_N, region], right_N)
         rows.append(np.r_[fit.intercept_, fit.coef_[0]])
     return replace(file, calibration=np.array(rows))
 
@@ -104,7 +115,7 @@ def table(judged: Judged, regions: Sequence[str]) -> list[str]:
         of_view_N = judged.view_N == view
         for region, name in enumerate(regions):
             there_N = of_view_N & judged.there_NxR[:, region]
-            gone_N = of_view_N & ~judged.there_NxR[:, region]
+            gone_N = of_view_N & judged.gone_NxR[:, region]
             good_N = judged.right_NxR[:, region] & judged.found_NxR[:, region]
             lines.append(
                 f"| {view} | {name} | {there_N.sum()} | {_share(good_N[there_N])} | "
@@ -126,7 +137,8 @@ def table(judged: Judged, regions: Sequence[str]) -> list[str]:
 
 def reliability(judged: Judged, bins: int = 10) -> list[str]:
     """Lines of Markdown: how often the localiser is right where it is so sure."""
-    confidence, right = judged.confidence_NxR.ravel(), judged.right_NxR.ravel()
+    known = judged.known_NxR
+    confidence, right = judged.confidence_NxR[known], judged.right_NxR[known]
     lines = ["| confidence | regions | mean confidence | right |", "|---|---|---|---|"]
     for low in np.arange(bins) / bins:
         inside = (confidence >= low) & (confidence < low + 1 / bins + 1e-9 * (low + 1 / bins >= 1))

@@ -24,6 +24,9 @@ MIN_CONFIDENCE = 0.5
 _BATCH = 16
 # A region this likely, of the likeliest one, helps to say where to look closer.
 _HELPS = 0.3
+# Logit of presence from which a look at a whole film is not followed by looks at its parts, and
+# their side in longer sides of the film.
+_SURE, _PART = 2.0, 0.6
 
 
 @dataclass(frozen=True)
@@ -183,7 +186,8 @@ class Localizer:
         return [self.located(looks) for looks in self.look(films)]
 
     def look(self, films: Sequence[np.ndarray]) -> list[tuple[Finding, Finding, Finding]]:
-        """What each look at each film says: the whole film, then close, then close in a mirror."""
+        """What each look at each film says: the whole film (or a part of it, where a wrist is seen
+        more surely), then close, then close in a mirror."""
         pixels = [_bytes_of(film) for film in films]
         size = self._size
         whole = [
@@ -191,6 +195,7 @@ class Localizer:
         ]
         squares = [letterbox(film.astype(np.float32) / 255, size) for film in pixels]
         first = self._findings(squares, whole)
+        self._look_at_parts(pixels, first)
         frames = [self._closer(finding) for finding in first]
         second = self._findings(
             [look_at(film, frame, size) for film, frame in zip(pixels, frames, strict=True)], frames
@@ -217,11 +222,18 @@ class Localizer:
 
     def boxes(self, looks: tuple[Finding, Finding, Finding]) -> tuple[np.ndarray, float]:
         """Hulls (R, 4) of all regions, found or not, and the axis in radians."""
+        center_Rx2, side_Rx2, axis = self.upright(looks)
+        return hulls(center_Rx2, side_Rx2, axis), axis
+
+    def upright(
+        self, looks: tuple[Finding, Finding, Finding]
+    ) -> tuple[np.ndarray, np.ndarray, float]:
+        """Middle (R, 2) and upright sides (R, 2) of all boxes, and the axis in radians."""
         _, plain, mirrored = looks
-        axis = plain.axis + 0.5 * _wrapped(mirrored.axis - plain.axis)
+        axis = plain.axis + 0.5 * wrapped(mirrored.axis - plain.axis)
         center_Rx2 = 0.5 * (plain.center_Rx2 + mirrored.center_Rx2)
         side_Rx2 = np.sqrt(plain.side_Rx2 * mirrored.side_Rx2)
-        return hulls(center_Rx2, side_Rx2, axis), axis
+        return center_Rx2, side_Rx2, axis
 
     def located(self, looks: tuple[Finding, Finding, Finding]) -> Located:
         """What is said of a film after its looks."""
@@ -235,12 +247,25 @@ class Localizer:
         return Located(
             boxes=np.where(found_R[:, None], boxes_Rx4, np.nan).astype(np.float32),
             confidence=confidence_R,
-            axis_degrees=float(np.rad2deg(_wrapped(axis))) if some else float("nan"),
+            axis_degrees=float(np.rad2deg(wrapped(axis))) if some else float("nan"),
             view=VIEWS[int(view_V.argmax())] if some else "unknown",
             view_confidence=float(view_V.max()),
             laterality=SIDES[int(side_L.argmax())] if some else "unknown",
             laterality_confidence=float(side_L.max()),
         )
+
+    def _look_at_parts(self, pixels: list[np.ndarray], first: list[Finding]) -> None:
+        """Replaces looks at whole films that saw no wrist for sure by the look at a part of the
+        film that is the surest: a wrist that is small on the film is larger there."""
+        doubtful = [place for place, look in enumerate(first) if _surest(look) < _SURE]
+        frames = [(place, frame) for place in doubtful for frame in parts(*pixels[place].shape)]
+        found = self._findings(
+            [look_at(pixels[place], frame, self._size) for place, frame in frames],
+            [frame for _, frame in frames],
+        )
+        for (place, _), look in zip(frames, found, strict=True):
+            if _surest(look) > _surest(first[place]):
+                first[place] = look
 
     def _closer(self, finding: Finding) -> Frame:
         """Where to look closer, as the training does (`learning.localizer_looks`)."""
@@ -261,6 +286,25 @@ class Localizer:
                 said = {name: values[row] for name, values in outputs.items()}
                 found.append(_in_film(said, frames[start + row], self._size))
         return found
+
+
+def parts(height: int, width: int) -> list[Frame]:
+    """Squares that cover a film of such a size, each of `_PART` of its longer side."""
+    long = float(max(height, width))
+    side = _PART * long
+    rows, columns = (_places(length, side) for length in (height, width))
+    return [Frame(x, y, side) for y in rows for x in columns]
+
+
+def _places(length: int, side: float) -> list[float]:
+    """Middles of as few parts of `side` as cover a length."""
+    if length <= side:
+        return [length / 2]
+    return list(np.linspace(side / 2, length - side / 2, int(np.ceil(length / side))))
+
+
+def _surest(look: Finding) -> float:
+    return float(look.present_R.max())
 
 
 def _outputs(sight: Any) -> dict[str, jax.Array]:
@@ -344,6 +388,6 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
     return powers / powers.sum()
 
 
-def _wrapped(angle: float) -> float:
-    """Into (-pi, pi]."""
-    return float(np.pi - (np.pi - angle) % (2 * np.pi))
+def wrapped(angle: Any) -> Any:
+    """Radians, a number or an array, into (-pi, pi]."""
+    return np.pi - (np.pi - angle) % (2 * np.pi)

@@ -11,6 +11,7 @@ from etils import epath
 
 from wristmir_jax.anatomy import REGION_NAMES
 from wristmir_jax.data.box_formats.films import Film, ReadOptions, Shape, box_polygon, number
+from wristmir_jax.data.sources.boxes import UNKNOWN_BOX
 from wristmir_jax.errors import UserError
 from wristmir_jax.json_lines import json_lines
 
@@ -63,7 +64,7 @@ def read(path: epath.Path, options: ReadOptions) -> Iterator[Film]:
             raise UserError(f"{where}: needs image_path or image_id, and boxes")
         shapes = []
         for region, box in boxes.items():
-            if box is None:
+            if box in (None, UNKNOWN_BOX):
                 continue
             if not isinstance(box, list) or len(box) != 4:
                 raise UserError(f"{where}: the box of {region} is not four numbers")

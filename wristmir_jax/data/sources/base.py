@@ -18,7 +18,8 @@ class ExamImage:
 
     Attributes:
         film: path or URL of the file, or (H, W) pixels, bone bright.
-        boxes: float32 (R, 4) in pixels of the film, NaN = absent; None: a localiser is asked.
+        boxes: float32 (R, 4) in pixels of the film, NaN = absent, infinite = nobody can say;
+            None: a localiser is asked.
         labels: what is known of the exam.
         axis_degrees: in (-180, 180], by which the forearm is turned counter-clockwise as one looks
             at the film; 0 = fingers up; NaN = not known, or no wrist.

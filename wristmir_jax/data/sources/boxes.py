@@ -11,13 +11,17 @@ from wristmir_jax.errors import UserError
 from wristmir_jax.images.localizing import FilmBoxes
 from wristmir_jax.json_lines import json_lines
 
+# In the place of a box.
+UNKNOWN_BOX = "unknown"
+
 
 def read_boxes(path: epath.Path) -> dict[str, FilmBoxes]:
     """Boxes by image, R = the regions of `REGION_NAMES` in their order.
 
     Args:
         path: JSONL, lines `{"image_id" or "image_path", "boxes": {region: [x0, y0, x1, y1]},
-            "axis_degrees": number}`; null or a region left out is absent, an axis that is null or
+            "axis_degrees": number}`; null or a region left out is absent, "unknown" in the place of
+            a box is one of which nobody can say (infinite in the answer), an axis that is null or
             left out is not known; further keys, such as "confidence", are not read.
 
     Raises:
@@ -40,8 +44,14 @@ def read_boxes(path: epath.Path) -> dict[str, FilmBoxes]:
             box = by_region.get(region)
             if box is None:
                 continue
+            if box == UNKNOWN_BOX:
+                array[index] = np.inf
+                continue
             if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
-                raise UserError(f"{path}, line {number}: box of {region} is not four numbers")
+                raise UserError(
+                    f"{path}, line {number}: box of {region} is not four numbers, null or "
+                    f'"{UNKNOWN_BOX}"'
+                )
             array[index] = box
         axis = line.get("axis_degrees")
         if axis is not None and not (_is_number(axis) and -360 <= axis <= 360):
