@@ -30,8 +30,8 @@ def looks_of(axis_degrees: float, count: int = 24, **changes: float):
         "side": np.full(count, 1, np.int32),
     }
     config = configs.base().localizer.looks
-    plain = dict(part=0.0, shutter=0.0, things=0.0, gamma=0.0, contrast=0.0, brightness=0.0, light=0.0,
-                 noise=0.0, inverted=0.0)  # fmt: skip
+    plain = dict(part=0.0, shutter=0.0, things=0.0, gamma=0.0, contrast=0.0, brightness=0.0,
+                 light=0.0, noise=0.0, inverted=0.0)  # fmt: skip
     config.update(plain | changes)
     return sample_looks(
         jax.random.key(3),
