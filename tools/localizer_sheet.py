@@ -9,6 +9,10 @@ Writes --output-1.png, --output-2.png, ...: pages of films with their boxes, cro
 left empty where there is no wrist): whether the wrist is in view, and whether the crop of --region
 contains the bone. Where it does not exist it is made, to be filled in; films that it lacks are
 added to it. Where it is filled in, the shares are printed.
+
+--boxes names a `boxes.jsonl` of where the regions are, such as `python -m wristmir_jax.boxes` makes
+of outlines: of each film in it, it is printed whether the middle of what was found lies inside, and
+the intersection over union.
 """
 
 import csv
@@ -20,11 +24,12 @@ from etils import epath
 from PIL import Image, ImageDraw
 
 from wristmir_jax import anatomy, cli
+from wristmir_jax.data.sources.boxes import read_boxes
 from wristmir_jax.errors import UserError
-from wristmir_jax.images.localizing import SmallFilm
+from wristmir_jax.images.localizing import SmallFilm, boxes_on_film
 from wristmir_jax.images.reading import BadImage, read_radiograph
 from wristmir_jax.localizing.films import films_in
-from wristmir_jax.localizing.localizer import Located
+from wristmir_jax.localizing.localizer import Located, overlap
 from wristmir_jax.localizing.opening import open_localizer
 from wristmir_jax.localizing.preview import preview
 
@@ -37,11 +42,13 @@ _COUNT = flags.DEFINE_integer("count", 0, "So many films, drawn by chance; 0 = a
 _SEED = flags.DEFINE_integer("seed", 0, "Of the draw.")
 _MIRRORED = flags.DEFINE_bool("mirrored", False, "Mirror images of the films, too.")
 _VERDICTS = flags.DEFINE_string("verdicts", None, "CSV of what a person says.")
+_BOXES = flags.DEFINE_string("boxes", None, "JSONL of the true boxes.")
 _REGION = flags.DEFINE_enum(
     "region", anatomy.REGION_NAMES[0], anatomy.REGION_NAMES, "That verdicts are about."
 )
 
 _COLUMNS, _ROWS, _WIDTH = 5, 4, 400
+_MIRROR = " mirrored"
 _FIELDS = ("image", "wrist", "right")
 
 
@@ -73,7 +80,7 @@ def read(paths: dict[str, epath.Path], names: list[str]) -> Iterator[tuple[str, 
         yield name, film
         if _MIRRORED.value:
             mirrored = np.ascontiguousarray(film.pixels[:, ::-1])
-            yield f"{name} mirrored", SmallFilm(mirrored, film.original_size)
+            yield f"{name}{_MIRROR}", SmallFilm(mirrored, film.original_size)
 
 
 def draw_pages(entries: list[tuple[str, SmallFilm, Located]]) -> None:
@@ -122,6 +129,28 @@ def count_verdicts(path: epath.Path, entries: list[tuple[str, SmallFilm, Located
     ]
 
 
+def compare(path: epath.Path, entries: list[tuple[str, SmallFilm, Located]]) -> list[str]:
+    """A line for each region of each film of `path`; mirror images have no lines."""
+    truth = read_boxes(path)
+    lines = []
+    for name, film, located in entries:
+        true = truth.get(name, truth.get(epath.Path(name).stem))
+        if true is None or true.boxes is None or name.endswith(_MIRROR):
+            continue
+        found_Rx4 = boxes_on_film(located, film)
+        middle_Rx2 = 0.5 * (found_Rx4[:, :2] + found_Rx4[:, 2:])
+        inside_R = ((middle_Rx2 >= true.boxes[:, :2]) & (middle_Rx2 <= true.boxes[:, 2:])).all(1)
+        overlap_R = overlap(found_Rx4.astype(np.float64), true.boxes.astype(np.float64))
+        for place, region in enumerate(anatomy.REGION_NAMES):
+            there = "there" if np.isfinite(true.boxes[place]).all() else "not there"
+            said = "refused"
+            if np.isfinite(found_Rx4[place]).all():
+                said = f"middle {'inside' if inside_R[place] else 'outside'}"
+                said += f", IoU {overlap_R[place]:.2f}"
+            lines.append(f"{name} {region} ({there}): {said}")
+    return lines
+
+
 def main() -> None:
     folder, names = films_in(epath.Path(_INPUT.value))
     paths = {epath.Path(name).name: folder / name for name in names}
@@ -137,6 +166,8 @@ def main() -> None:
             )
         )
         print(f"{number} {name}: {at.view}, {at.laterality}, turned {at.axis_degrees:.0f}; {sure}")
+    if _BOXES.value:
+        print("\n".join(compare(epath.Path(_BOXES.value), entries)))
     if _VERDICTS.value:
         print("\n".join(count_verdicts(epath.Path(_VERDICTS.value), entries)))
 
