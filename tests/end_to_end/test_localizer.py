@@ -1,15 +1,19 @@
 """The localiser through the commands: trained, taken up again, asked about films in files."""
 
+import csv
 import json
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.end_to_end.commands import refuse, start, succeed
+from tests.end_to_end.commands import ROOT, environment, refuse, start, succeed
 from wristmir_jax.anatomy import REGION_NAMES
+from wristmir_jax.data.sources.fracatlas import COLUMNS
 from wristmir_jax.images import phantom
 
 CONFIG = "configs/localizer.py"
@@ -156,3 +160,63 @@ def test_bad_input_is_told_in_one_line(tmp_path):
     )
     assert "no.safetensors" in line
     assert "--output" in refuse("localize", input=tmp_path / "empty", output=tmp_path / "x" / "y")
+
+
+def test_films_that_nobody_drew_on_become_films_to_train_on(films, tmp_path):
+    """`tools.fracatlas_boxes` on a set of the same layout: arms are phantoms, legs are stripes."""
+    folder, truth = films
+    atlas = tmp_path / "atlas"
+    (atlas / "images" / "Fractured").mkdir(parents=True)
+    (atlas / "images" / "Non_fractured").mkdir()
+    rows, true_box = [], {}
+    for name, boxes in truth.items():
+        stem = f"arm{len(rows)}"
+        film = Image.open(folder / name)
+        film.point(lambda level: level / 257).convert("L").save(
+            atlas / "images" / "Non_fractured" / f"{stem}.jpg"
+        )
+        rows.append({"image_id": f"{stem}.jpg", "hand": 1})
+        true_box[stem] = boxes[0]
+    copy = Image.open(atlas / "images" / "Non_fractured" / "arm0.jpg")
+    copy.save(atlas / "images" / "Non_fractured" / "copy.jpg", quality=60)
+    rows.append({"image_id": "copy.jpg", "hand": 1})
+    for place in range(12):
+        pattern = np.sin(np.arange(200) * (place + 1) / 40)[:, None] * np.cos(np.arange(150) / 9)
+        leg = Image.fromarray((127 + 100 * pattern).astype(np.uint8)).rotate(13 * place)
+        leg.save(atlas / "images" / "Non_fractured" / f"leg{place}.jpg")
+        rows.append({"image_id": f"leg{place}.jpg", "leg": 1})
+    with (atlas / "dataset.csv").open("w") as file:
+        writer = csv.DictWriter(file, COLUMNS, restval=0)
+        writer.writeheader()
+        writer.writerows(rows)
+    (tmp_path / "judged.csv").write_text("image,wrist,right\narm0.jpg,yes,\n")
+
+    output = tmp_path / "films"
+    command = [sys.executable, "-m", "tools.fracatlas_boxes", f"--input={atlas}",
+               f"--without={tmp_path / 'judged.csv'}", f"--output={output}"]  # fmt: skip
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = {
+        line["image_id"]: line["boxes"]
+        for line in map(json.loads, (output / "boxes.jsonl").read_text().splitlines())
+    }
+    arms = {name for name in lines if name.startswith("arm")}
+    legs = {name for name in lines if name.startswith("leg")}
+    assert set(lines) == arms | legs
+    assert "arm0" not in arms and len(arms) >= 5
+    assert len(legs) == len(arms)
+    assert all(box is None for name in legs for box in lines[name].values())
+    found = [lines[name]["distal_radius"] for name in arms]
+    assert None not in found
+    # Boxes that most poses agree on are right where they are said.
+    said = [name for name in arms if lines[name]["distal_radius"] != "unknown"]
+    right = [agree(lines[name]["distal_radius"], true_box[name]) for name in said]
+    assert len(said) >= 4 and np.mean(right) >= 0.75
+
+    account = succeed("prepare", source="folder", input=output, boxes=output / "boxes.jsonl",
+                      image_size=64, crop_size=16, output=tmp_path / "data")  # fmt: skip
+    assert f"written {len(lines)}" in account
+    refused = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, check=False)
+    assert refused.returncode == 2
