@@ -51,7 +51,7 @@ def main() -> None:
         small = SmallFilm.of(read_film(film).pixels)
         agreed = agree(localizer, small.pixels)
         agreed_boxes = agreed.boxes * small.original_size[0] / small.pixels.shape[0]
-        found_R = np.isfinite(agreed.boxes).all(axis=1)
+        found_R = np.all(np.isfinite(agreed.boxes), axis=1)
         if not found_R.any():
             continue
         boxes = {
@@ -123,7 +123,8 @@ def write(folder: epath.Path, rows: list[dict[str, str]], lines: list[dict]) -> 
     aside = folder.parent / f"{folder.name}.partial-{os.getpid()}"
     aside.mkdir(parents=True)
     with (aside / "manifest.csv").open("w") as file:
-        writer = csv.DictWriter(file, (*COLUMNS, "image_id"), lineterminator="\n")
+        columns: list[str] = [*COLUMNS, "image_id"]
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
     (aside / "boxes.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

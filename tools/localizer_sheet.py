@@ -139,7 +139,8 @@ def compare(path: epath.Path, entries: list[tuple[str, SmallFilm, Located]]) -> 
             continue
         found_Rx4 = boxes_on_film(located, film)
         middle_Rx2 = 0.5 * (found_Rx4[:, :2] + found_Rx4[:, 2:])
-        inside_R = ((middle_Rx2 >= true.boxes[:, :2]) & (middle_Rx2 <= true.boxes[:, 2:])).all(1)
+        low_Rx2, high_Rx2 = true.boxes[:, :2], true.boxes[:, 2:]
+        inside_R = np.all((middle_Rx2 >= low_Rx2) & (middle_Rx2 <= high_Rx2), axis=1)
         overlap_R = overlap(found_Rx4.astype(np.float64), true.boxes.astype(np.float64))
         for place, region in enumerate(anatomy.REGION_NAMES):
             there = "there" if np.isfinite(true.boxes[place]).all() else "not there"
