@@ -17,33 +17,42 @@ from PIL import Image, ImageDraw
 
 from wristmir_jax import cli
 from wristmir_jax.errors import UserError
+from wristmir_jax.images import phantom
 from wristmir_jax.images.crops import letterbox
-from wristmir_jax.images.reading import radiograph_of, read_radiograph
+from wristmir_jax.images.reading import BadImage, radiograph_of, read_radiograph
 from wristmir_jax.localizing.films import films_in
 
-_FILMS = flags.DEFINE_string("films", None, "Folder of real films.", required=True)
+_FILMS = flags.DEFINE_string("films", None, "Folder of real films.")
 _OUTPUT = flags.DEFINE_string("output", None, "Beginning of the names.", required=True)
 _PHANTOMS = flags.DEFINE_integer("num_phantoms", 24, "Phantom films.", lower_bound=1)
-_DISTURBANCE = flags.DEFINE_float("disturbance", 0.5, "Of the phantoms.")
+_DISTURBANCE = flags.DEFINE_float("disturbance", 0.0, "Of the phantoms.")
 _SIZE = flags.DEFINE_integer("size", 128, "Pixels a side.", lower_bound=16)
 _SEED = flags.DEFINE_integer("seed", 0, "Of the phantoms and the order.")
 _CALLED_REAL = flags.DEFINE_list("called_real", None, "Numbers that the reader called real.")
 
 _COLUMNS, _MARGIN = 8, 14
+_FILM_SIZE = 512
+
+
+def real_films(folder: epath.Path) -> list[np.ndarray]:
+    pictures = []
+    for name in films_in(folder)[1]:
+        try:
+            film = read_radiograph(folder / name)
+        except BadImage as error:
+            print(f"{name}: left out, {error.reason}")
+            continue
+        pictures.append(letterbox(film.pixels, _SIZE.value))
+    return pictures
 
 
 def phantoms(count: int) -> list[np.ndarray]:
-    from wristmir_jax.images import phantom
-
-    films = (
-        view.pixels
-        for exam in phantom.exams(count, _SEED.value, 512, disturbance=_DISTURBANCE.value)
-        for view in exam.views
-    )
-    return [
-        letterbox(radiograph_of(film).pixels, _SIZE.value)
-        for film, _ in zip(films, range(count), strict=False)
-    ]
+    """One film of each exam."""
+    # Exams may be films without a wrist, and have one view or two.
+    exams = phantom.exams(count, _SEED.value, _FILM_SIZE, disturbance=_DISTURBANCE.value)
+    draw = np.random.default_rng(_SEED.value)
+    films = [exam.views[int(draw.integers(len(exam.views)))].pixels for exam in exams]
+    return [letterbox(radiograph_of(film).pixels, _SIZE.value) for film in films]
 
 
 def sheet(pictures: list[np.ndarray], framed: set[int]) -> Image.Image:
@@ -73,29 +82,41 @@ def count_answers(answer: dict[str, list[int]], called_real: set[int]) -> str:
     )
 
 
-def main() -> None:
-    output = epath.Path(_OUTPUT.value)
-    answer_file = output.parent / f"{output.name}.json"
-    if _CALLED_REAL.value is not None:
-        if not all(number.isdecimal() for number in _CALLED_REAL.value):
-            raise UserError("--called_real: give numbers, such as 3,8,14")
-        answer = json.loads(answer_file.read_text())
-        print(count_answers(answer, set(map(int, _CALLED_REAL.value))))
-        return
-    folder, names = films_in(epath.Path(_FILMS.value))
-    real = [letterbox(read_radiograph(folder / name).pixels, _SIZE.value) for name in names]
+def read_answer(path: epath.Path) -> dict[str, list[int]]:
+    if not path.exists():
+        raise UserError(f"{path} does not exist: draw the pictures first, without --called_real")
+    return json.loads(path.read_text())
+
+
+def draw(output: epath.Path, answer_file: epath.Path) -> None:
+    if not _FILMS.value or not epath.Path(_FILMS.value).is_dir():
+        raise UserError("--films: give a folder of real films")
+    if answer_file.exists():
+        raise UserError(f"{answer_file} exists: name another --output, readers' answers are of it")
+    real = real_films(epath.Path(_FILMS.value))
     pictures = [*real, *phantoms(_PHANTOMS.value)]
     order = np.random.default_rng(_SEED.value).permutation(len(pictures))
     is_real = order < len(real)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    sheet([pictures[place] for place in order], set()).save(f"{output}.png")
+    sheet(pictures, set(range(len(real)))).save(f"{output}-side_by_side.png")
     answer = {
         "real": (np.flatnonzero(is_real) + 1).tolist(),
         "phantom": (np.flatnonzero(~is_real) + 1).tolist(),
     }
-    output.parent.mkdir(parents=True, exist_ok=True)
     answer_file.write_text(json.dumps(answer))
-    sheet([pictures[place] for place in order], set()).save(f"{output}.png")
-    sheet(pictures, set(range(len(real)))).save(f"{output}-side_by_side.png")
     print(f"wrote {output}.png, {output}-side_by_side.png and {answer_file}")
+
+
+def main() -> None:
+    output = epath.Path(_OUTPUT.value)
+    answer_file = output.parent / f"{output.name}.json"
+    if _CALLED_REAL.value is None:
+        draw(output, answer_file)
+        return
+    if not all(number.isdecimal() for number in _CALLED_REAL.value):
+        raise UserError("--called_real: give numbers, such as 3,8,14")
+    print(count_answers(read_answer(answer_file), set(map(int, _CALLED_REAL.value))))
 
 
 if __name__ == "__main__":

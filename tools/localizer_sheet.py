@@ -131,25 +131,33 @@ def count_verdicts(path: epath.Path, entries: list[tuple[str, SmallFilm, Located
 
 def compare(path: epath.Path, entries: list[tuple[str, SmallFilm, Located]]) -> list[str]:
     """A line for each region of each film of `path`; mirror images have no lines."""
-    truth = read_boxes(path)
-    lines = []
+    # Films are known by their file names here.
+    truth = {epath.Path(name).name: boxes for name, boxes in read_boxes(path).items()}
+    lines, compared = [], 0
     for name, film, located in entries:
         true = truth.get(name, truth.get(epath.Path(name).stem))
         if true is None or true.boxes is None or name.endswith(_MIRROR):
             continue
+        compared += 1
         found_Rx4 = boxes_on_film(located, film)
         middle_Rx2 = 0.5 * (found_Rx4[:, :2] + found_Rx4[:, 2:])
         low_Rx2, high_Rx2 = true.boxes[:, :2], true.boxes[:, 2:]
         inside_R = np.all((middle_Rx2 >= low_Rx2) & (middle_Rx2 <= high_Rx2), axis=1)
-        overlap_R = overlap(found_Rx4.astype(np.float64), true.boxes.astype(np.float64))
+        there_R = np.all(np.isfinite(true.boxes), axis=1)
+        overlap_R = overlap(
+            found_Rx4.astype(np.float64),
+            np.where(there_R[:, None], true.boxes.astype(np.float64), np.nan),
+        )
         for place, region in enumerate(anatomy.REGION_NAMES):
-            there = "there" if np.isfinite(true.boxes[place]).all() else "not there"
-            said = "refused"
-            if np.isfinite(found_Rx4[place]).all():
+            there = "there" if there_R[place] else "not there"
+            if np.isinf(true.boxes[place]).any():
+                there = "unknown"
+            said = "refused" if np.isnan(found_Rx4[place]).any() else "found"
+            if there_R[place] and said == "found":
                 said = f"middle {'inside' if inside_R[place] else 'outside'}"
                 said += f", IoU {overlap_R[place]:.2f}"
             lines.append(f"{name} {region} ({there}): {said}")
-    return lines
+    return [*lines, f"{compared} of the films have boxes in {path}"]
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from tests.end_to_end.commands import ROOT, environment, refuse, start, succeed
 from wristmir_jax.anatomy import REGION_NAMES
 from wristmir_jax.data.sources.fracatlas import COLUMNS
 from wristmir_jax.images import phantom
+from wristmir_jax.localizing.localizer import Localizer
 
 CONFIG = "configs/localizer.py"
 SMALL = dict(
@@ -126,6 +127,29 @@ def agree(found, box) -> bool:
     return bool(common / (sum(areas) - common) >= 0.5)
 
 
+def test_a_wrist_that_is_small_on_its_film_is_found_in_a_part_of_it(films, monkeypatch):
+    folder, truth = films
+    large, true_box = [], []
+    for number, (name, boxes) in enumerate(truth.items()):
+        pixels = np.asarray(Image.open(folder / name)) // 257
+        film = np.full((800, 800), 6, np.uint8)
+        x, y = (20, 500) if number % 2 else (510, 40)
+        film[y : y + len(pixels), x : x + len(pixels)] = pixels
+        large.append(np.asarray(Image.fromarray(film).resize((600, 600))))
+        true_box.append((boxes[0] + [x, y, x, y]) * 0.75)
+    localizer = Localizer.load()
+
+    def right() -> float:
+        found = localizer.locate(large)
+        boxes = [None if np.isnan(at.boxes[0]).any() else at.boxes[0] for at in found]
+        return float(np.mean([agree(a, b) for a, b in zip(boxes, true_box, strict=True)]))
+
+    with_parts = right()
+    monkeypatch.setattr(Localizer, "_look_at_parts", lambda *_: None)
+    assert with_parts >= 0.7
+    assert with_parts > right()
+
+
 def test_localising_goes_on_where_it_was_killed(films, tmp_path):
     folder, _ = films
     whole, parts = tmp_path / "whole.jsonl", tmp_path / "parts.jsonl"
@@ -180,6 +204,7 @@ def test_films_that_nobody_drew_on_become_films_to_train_on(films, tmp_path):
     copy = Image.open(atlas / "images" / "Non_fractured" / "arm0.jpg")
     copy.save(atlas / "images" / "Non_fractured" / "copy.jpg", quality=60)
     rows.append({"image_id": "copy.jpg", "hand": 1})
+    rows[-2]["multiscan"] = 1
     for place in range(12):
         pattern = np.sin(np.arange(200) * (place + 1) / 40)[:, None] * np.cos(np.arange(150) / 9)
         leg = Image.fromarray((127 + 100 * pattern).astype(np.uint8)).rotate(13 * place)
@@ -192,11 +217,7 @@ def test_films_that_nobody_drew_on_become_films_to_train_on(films, tmp_path):
     (tmp_path / "judged.csv").write_text("image,wrist,right\narm0.jpg,yes,\n")
 
     output = tmp_path / "films"
-    command = [sys.executable, "-m", "tools.fracatlas_boxes", f"--input={atlas}",
-               f"--without={tmp_path / 'judged.csv'}", f"--output={output}"]  # fmt: skip
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False
-    )
+    done = boxes_of_arms(atlas, output, without=tmp_path / "judged.csv")
     assert done.returncode == 0, done.stderr[-2000:]
     lines = {
         line["image_id"]: line["boxes"]
@@ -205,18 +226,37 @@ def test_films_that_nobody_drew_on_become_films_to_train_on(films, tmp_path):
     arms = {name for name in lines if name.startswith("arm")}
     legs = {name for name in lines if name.startswith("leg")}
     assert set(lines) == arms | legs
-    assert "arm0" not in arms and len(arms) >= 5
+    # arm0 is judged, and the last arm has several exposures.
+    assert not arms & {"arm0", f"arm{len(truth) - 1}"} and len(arms) >= 4
     assert len(legs) == len(arms)
     assert all(box is None for name in legs for box in lines[name].values())
-    found = [lines[name]["distal_radius"] for name in arms]
-    assert None not in found
     # Boxes that most poses agree on are right where they are said.
     said = [name for name in arms if lines[name]["distal_radius"] != "unknown"]
     right = [agree(lines[name]["distal_radius"], true_box[name]) for name in said]
-    assert len(said) >= 4 and np.mean(right) >= 0.75
+    assert len(said) >= 3 and np.mean(right) >= 0.75
 
     account = succeed("prepare", source="folder", input=output, boxes=output / "boxes.jsonl",
                       image_size=64, crop_size=16, output=tmp_path / "data")  # fmt: skip
     assert f"written {len(lines)}" in account
-    refused = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, check=False)
-    assert refused.returncode == 2
+
+    # What was left out would have been found.
+    assert boxes_of_arms(atlas, output).returncode == 0
+    whole = (output / "boxes.jsonl").read_text()
+    assert '"arm0"' in whole or '"copy"' in whole
+
+    (tmp_path / "judged.csv").write_text("image\nelsewhere.jpg\n")
+    refused = boxes_of_arms(atlas, output, without=tmp_path / "judged.csv")
+    assert refused.returncode == 2 and "elsewhere" in refused.stderr
+    assert (output / "boxes.jsonl").read_text() == whole
+
+
+def boxes_of_arms(atlas, output, **flags):
+    given = [f"--{name}={value}" for name, value in (flags | {"input": atlas}).items()]
+    return subprocess.run(
+        [sys.executable, "-m", "tools.fracatlas_boxes", f"--output={output}", *given],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )

@@ -48,6 +48,20 @@ def test_regions_are_counted_one_by_one():
     assert np.isfinite(agreed.boxes).all(axis=1).tolist() == [True, False, True]
 
 
+def test_regions_of_two_wrists_are_never_mixed():
+    """Six poses see one wrist's radius, six others the other's ulna."""
+    center_PxRx2 = np.full((12, R, 2), 100.0)
+    center_PxRx2[6:] = 400.0
+    confidence_PxR = np.zeros((12, R))
+    confidence_PxR[:6, 0] = confidence_PxR[6:, 1] = 0.9
+    agreed = vote(center_PxRx2, np.full((12, R, 2), 50.0), np.zeros(12), confidence_PxR)
+    assert np.isinf(agreed.boxes).all()
+    confidence_PxR[6:8, 1] = 0.1
+    confidence_PxR[10:, 1] = 0.1
+    agreed = vote(center_PxRx2, np.full((12, R, 2), 50.0), np.zeros(12), confidence_PxR)
+    assert np.isfinite(agreed.boxes).all(axis=1).tolist() == [True] + [False] * (R - 1)
+
+
 def test_axes_on_both_sides_of_upside_down_are_alike():
     center_PxRx2 = np.full((6, R, 2), 100.0)
     axis_P = wrapped(np.pi + np.deg2rad([-6, -4, -2, 2, 4, 6]))

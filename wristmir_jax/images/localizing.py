@@ -113,14 +113,15 @@ def locate(
 
 def boxes_on_film(answer: Located, film: SmallFilm) -> np.ndarray:
     """The boxes of an answer in pixels of the film itself, float32 (R, 4) in the order of
-    `anatomy.REGION_NAMES`, NaN where not found or off the film."""
+    `anatomy.REGION_NAMES`, NaN where not found or off the film, infinite where that is so in the
+    answer."""
     (height, width), (small_height, small_width) = film.original_size, film.pixels.shape
     scale = np.array([width / small_width, height / small_height] * 2)
     boxes = (np.asarray(answer.boxes, np.float64) * scale).astype(np.float32)
     x0, y0, x1, y1 = boxes.T
     touches = (x1 > x0) & (y1 > y0) & (x0 < width) & (y0 < height) & (x1 > 0) & (y1 > 0)
     # Comparisons with NaN are false, so that half a box counts as none.
-    boxes[~(touches & np.isfinite(boxes).all(axis=1))] = np.nan
+    boxes[~(touches & np.isfinite(boxes).all(axis=1)) & ~np.isinf(boxes).all(axis=1)] = np.nan
     return boxes
 
 

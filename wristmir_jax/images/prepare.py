@@ -18,7 +18,8 @@ class TowerInputs:
         image: uint8 (S, S).
         crops: uint8 (R, C, C), zeros where absent.
         crop_present: uint8 (R,).
-        boxes: float32 (R, 4) in pixels of the film, NaN where absent.
+        boxes: float32 (R, 4) in pixels of the film, NaN where absent, infinite where nobody can
+            say.
     """
 
     image: np.ndarray

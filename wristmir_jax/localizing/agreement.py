@@ -1,7 +1,7 @@
 """Boxes that a localiser's looks at a film in many poses agree on: to train it further on films
 that nobody has drawn on (self-training, Xie et al. 2020, arXiv 1911.04252)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,19 +12,22 @@ from wristmir_jax.localizing.localizer import (
     hulls,
     look_at,
     overlap,
+    parts,
     wrapped,
 )
 
-# Boxes of one bone overlap at least so much from pose to pose.
-_SAME = 0.5
-# Poses that must say the same, and their share of those that claim to see a wrist at all.
+# Poses see the same wrist where the boxes of a region overlap by so much and the axes differ by no
+# more.
+_SAME_OVERLAP, _SAME_DEGREES = 0.5, 30.0
+# Poses that must see the same wrist, and their share of all that see one; then of each region.
 _VOTES, _SHARE = 4, 0.6
-_SIDE = 480
+# Pixels a side in which a pose is drawn, larger than any look at it.
+_POSE_SIZE = 480
 
 
 @dataclass(frozen=True)
 class Agreed:
-    """What the looks at a film agree on.
+    """What the poses of a film agree on; `images.localizing.Located`.
 
     Attributes:
         boxes: float32 (R, 4), x0 y0 x1 y1 in pixels of the film; infinite where they do not agree,
@@ -50,17 +53,8 @@ def poses(height: int, width: int) -> list[Frame]:
             (1.0, 270, True), (1.2, 25, False), (1.2, -25, True), (1.5, 180, False),
         )
     ]  # fmt: skip
-    parts = []
-    for share in (0.5, 0.7):
-        ends = [np.linspace(share / 2, 1 - share / 2, 3) for _ in range(2)]
-        for row, at_y in enumerate(ends[0]):
-            for column, at_x in enumerate(ends[1]):
-                # A part of the black beside a narrow film shows nothing.
-                px, py = x + (at_x - 0.5) * side, y + (at_y - 0.5) * side
-                if abs(px - x) < 0.5 * width and abs(py - y) < 0.5 * height:
-                    mirrored = (row + column) % 2 == 1
-                    parts.append(Frame(px, py, side * share, 0.0, mirrored))
-    return whole + parts
+    close = [frame for share in (0.5, 0.7) for frame in parts(height, width, share, 1)]
+    return whole + [replace(frame, mirrored=place % 2 == 1) for place, frame in enumerate(close)]
 
 
 def agree(localizer: Localizer, film: np.ndarray) -> Agreed:
@@ -71,14 +65,18 @@ def agree(localizer: Localizer, film: np.ndarray) -> Agreed:
         film: uint8 (H, W).
     """
     frames = poses(*film.shape)
-    looks = localizer.look([look_at(film, frame, _SIDE) for frame in frames])
+    looks = localizer.look([look_at(film, frame, _POSE_SIZE) for frame in frames])
+    center_PxRx2, side_PxRx2, axis_P = (
+        np.array(values)
+        for values in zip(
+            *(
+                frame.boxes_to_film(*localizer.upright(look), _POSE_SIZE)
+                for look, frame in zip(looks, frames, strict=True)
+            ),
+            strict=True,
+        )
+    )
     confidence_PxR = np.stack([localizer.confidence(look) for look in looks])
-    upright = [
-        _on_film(localizer.upright(look), frame) for look, frame in zip(looks, frames, strict=True)
-    ]
-    center_PxRx2 = np.stack([center for center, _, _ in upright])
-    side_PxRx2 = np.stack([side for _, side, _ in upright])
-    axis_P = np.array([axis for _, _, axis in upright])
     return vote(center_PxRx2, side_PxRx2, axis_P, confidence_PxR)
 
 
@@ -87,8 +85,8 @@ def vote(
 ) -> Agreed:
     """What P poses agree on.
 
-    The poses that agree with the one that most agree with, on the first region that is claimed by
-    any, are those that see the same wrist; each region's box is their median.
+    Those that see the same wrist as the pose that most agree with must be most of all that see one;
+    a region's box is the median of theirs.
 
     Args:
         center_PxRx2, side_PxRx2: boxes on the film, the sides in the upright frame.
@@ -99,47 +97,42 @@ def vote(
     boxes = np.full((regions, 4), np.inf, np.float32)
     votes = np.zeros(regions, int)
     claims_PxR = confidence_PxR >= MIN_CONFIDENCE
+    sees_P = claims_PxR.any(axis=1)
     hulls_PxRx4 = np.stack(
-        [
-            hulls(center, side, axis)
-            for center, side, axis in zip(center_PxRx2, side_PxRx2, axis_P, strict=True)
-        ]
+        [hulls(*box) for box in zip(center_PxRx2, side_PxRx2, axis_P, strict=True)]
     )
-    axes = []
+    same_PxPxR = np.stack(
+        [_same(hulls_PxRx4, axis_P, claims_PxR, place) for place in range(len(axis_P))]
+    )
+    wrist_PxP = same_PxPxR.any(axis=2)
+    middle = int(wrist_PxP.sum(axis=1).argmax())
+    together = np.flatnonzero(wrist_PxP[middle])
+    if len(together) < max(_VOTES, _SHARE * sees_P.sum()):
+        return Agreed(boxes, float("nan"), votes)
+    axis = axis_P[middle] + np.median(wrapped(axis_P[together] - axis_P[middle]))
     for region in range(regions):
-        claiming = np.flatnonzero(claims_PxR[:, region])
-        if len(claiming) < _VOTES:
+        saying = np.flatnonzero(same_PxPxR[middle, :, region])
+        claiming = claims_PxR[together, region].sum()
+        if len(saying) < max(_VOTES, _SHARE * claiming):
             continue
-        same = np.array(
-            [
-                (
-                    overlap(
-                        hulls_PxRx4[claiming, region], hulls_PxRx4[[place] * len(claiming), region]
-                    )
-                    >= _SAME
-                )
-                & (np.abs(wrapped(axis_P[claiming] - axis_P[place])) < np.deg2rad(30))
-                for place in claiming
-            ]
-        )
-        together = claiming[same[int(same.sum(axis=1).argmax())]]
-        if len(together) < max(_VOTES, _SHARE * len(claiming)):
-            continue
-        first = axis_P[together[0]]
-        axis = first + np.median(wrapped(axis_P[together] - first))
-        center_1x2 = np.median(center_PxRx2[together, region], axis=0)[None]
-        side_1x2 = np.exp(np.median(np.log(side_PxRx2[together, region]), axis=0))[None]
+        center_1x2 = np.median(center_PxRx2[saying, region], axis=0)[None]
+        side_1x2 = np.exp(np.median(np.log(side_PxRx2[saying, region]), axis=0))[None]
         boxes[region] = hulls(center_1x2, side_1x2, axis)[0]
-        votes[region] = len(together)
-        axes.append(axis)
-    # Of the region that is the easiest to find: that of most votes.
-    axis = wrapped(axes[int(np.argmax(votes[votes > 0]))]) if axes else np.nan
-    return Agreed(boxes, float(np.rad2deg(axis)), votes)
+        votes[region] = len(saying)
+    found = bool(votes.any())
+    return Agreed(boxes, float(np.rad2deg(wrapped(axis))) if found else float("nan"), votes)
 
 
-def _on_film(
-    upright: tuple[np.ndarray, np.ndarray, float], frame: Frame
-) -> tuple[np.ndarray, np.ndarray, float]:
-    center_Rx2, side_Rx2, axis = upright
-    turn = -axis if frame.mirrored else axis
-    return frame.to_film(center_Rx2, _SIDE), side_Rx2 * frame.side / _SIDE, frame.axis + turn
+def _same(
+    hulls_PxRx4: np.ndarray, axis_P: np.ndarray, claims_PxR: np.ndarray, place: int
+) -> np.ndarray:
+    """(P, R) whether a pose and the one at `place` say the same of a region."""
+    alike_P = np.abs(wrapped(axis_P - axis_P[place])) <= np.deg2rad(_SAME_DEGREES)
+    overlap_PxR = np.stack(
+        [
+            overlap(hulls_PxRx4[:, region], np.broadcast_to(of_place, hulls_PxRx4[:, region].shape))
+            for region, of_place in enumerate(hulls_PxRx4[place])
+        ],
+        axis=1,
+    )
+    return alike_P[:, None] & claims_PxR & claims_PxR[place] & (overlap_PxR >= _SAME_OVERLAP)

@@ -12,6 +12,7 @@ import numpy as np
 from etils import epath
 
 from wristmir_jax.anatomy import REGION_NAMES
+from wristmir_jax.data.sources.boxes import box_json
 from wristmir_jax.data.sources.fields import BadValue, read_table
 from wristmir_jax.errors import UserError
 from wristmir_jax.images.localizing import SmallFilm, boxes_on_film
@@ -189,8 +190,7 @@ def _line(name: str, boxes_Rx4: np.ndarray, located: Located) -> dict[str, Any]:
     return {
         "image_path": name,
         "boxes": {
-            region: None if np.isnan(box).any() else [round(float(value), 1) for value in box]
-            for region, box in zip(REGION_NAMES, boxes_Rx4, strict=True)
+            region: box_json(box, 1) for region, box in zip(REGION_NAMES, boxes_Rx4, strict=True)
         },
         "confidence": {
             region: round(float(value), 3)

@@ -20,6 +20,8 @@ from wristmir_jax.models.localizer_file import LocalizerFile, read_localizer
 
 # Below this chance of being right a region counts as not found.
 MIN_CONFIDENCE = 0.5
+# Of how films are looked at: other answers from the same weights are of another localiser.
+_LOOKING = 2
 # Films that are looked at together; one shape, one compilation.
 _BATCH = 16
 # A region this likely, of the likeliest one, helps to say where to look closer.
@@ -76,6 +78,14 @@ class Frame:
         if self.mirrored:
             offset = offset * np.array([-1.0, 1.0])
         return np.array([self.x, self.y]) + _turned(offset, self.axis)
+
+    def boxes_to_film(
+        self, center: np.ndarray, side: np.ndarray, axis: float, size: int
+    ) -> tuple[np.ndarray, np.ndarray, float]:
+        """Middle (..., 2), upright sides (..., 2) and axis of boxes in pixels of a look of `size`
+        pixels a side to those in pixels of the film."""
+        turn = -axis if self.mirrored else axis
+        return self.to_film(center, size), side * (self.side / size), self.axis + turn
 
 
 @dataclass(frozen=True)
@@ -158,7 +168,7 @@ class Localizer:
         self._forward = jax.jit(
             lambda params, image: _outputs(parameters.merge(graph, params)(image / 255))
         )
-        digest = hashlib.blake2b(digest_size=8)
+        digest = hashlib.blake2b(str(_LOOKING).encode(), digest_size=8)
         for name, value in sorted(file.parameters.items()):
             digest.update(name.encode())
             digest.update(value.tobytes())
@@ -256,15 +266,15 @@ class Localizer:
 
     def _look_at_parts(self, pixels: list[np.ndarray], first: list[Finding]) -> None:
         """Replaces looks at whole films that saw no wrist for sure by the look at a part of the
-        film that is the surest: a wrist that is small on the film is larger there."""
-        doubtful = [place for place, look in enumerate(first) if _surest(look) < _SURE]
+        film that sees the most: a wrist that is small on the film is larger there."""
+        doubtful = [place for place, look in enumerate(first) if look.present_R.max() < _SURE]
         frames = [(place, frame) for place in doubtful for frame in parts(*pixels[place].shape)]
         found = self._findings(
             [look_at(pixels[place], frame, self._size) for place, frame in frames],
             [frame for _, frame in frames],
         )
         for (place, _), look in zip(frames, found, strict=True):
-            if _surest(look) > _surest(first[place]):
+            if _seen(look) > _seen(first[place]):
                 first[place] = look
 
     def _closer(self, finding: Finding) -> Frame:
@@ -288,23 +298,25 @@ class Localizer:
         return found
 
 
-def parts(height: int, width: int) -> list[Frame]:
-    """Squares that cover a film of such a size, each of `_PART` of its longer side."""
-    long = float(max(height, width))
-    side = _PART * long
-    rows, columns = (_places(length, side) for length in (height, width))
+def parts(height: int, width: int, share: float = _PART, more: int = 0) -> list[Frame]:
+    """Squares that cover a film of such a size, each of `share` of its longer side; in a row `more`
+    than are needed."""
+    side = share * float(max(height, width))
+    rows, columns = (_places(length, side, more) for length in (height, width))
     return [Frame(x, y, side) for y in rows for x in columns]
 
 
-def _places(length: int, side: float) -> list[float]:
-    """Middles of as few parts of `side` as cover a length."""
+def _places(length: int, side: float, more: int) -> list[float]:
+    """Middles of parts of `side` that cover a length."""
     if length <= side:
         return [length / 2]
-    return list(np.linspace(side / 2, length - side / 2, int(np.ceil(length / side))))
+    return list(np.linspace(side / 2, length - side / 2, int(np.ceil(length / side)) + more))
 
 
-def _surest(look: Finding) -> float:
-    return float(look.present_R.max())
+def _seen(look: Finding) -> float:
+    """Of how many regions it is said that they are there, so that one alone, which may be
+    anything, counts less than a whole wrist."""
+    return float(_sigmoid(look.present_R).sum())
 
 
 def _outputs(sight: Any) -> dict[str, jax.Array]:
@@ -321,13 +333,18 @@ def _outputs(sight: Any) -> dict[str, jax.Array]:
 
 
 def _in_film(said: dict[str, np.ndarray], frame: Frame, size: int) -> Finding:
-    turn = float(np.arctan2(said["axis"][1], said["axis"][0]))
+    center_Rx2, side_Rx2, axis = frame.boxes_to_film(
+        said["center"].astype(np.float64),
+        np.exp(said["log_side"].astype(np.float64)),
+        float(np.arctan2(said["axis"][1], said["axis"][0])),
+        size,
+    )
     return Finding(
-        center_Rx2=frame.to_film(said["center"].astype(np.float64), size),
-        side_Rx2=np.exp(said["log_side"].astype(np.float64)) * frame.side / size,
+        center_Rx2=center_Rx2,
+        side_Rx2=side_Rx2,
         present_R=said["present"].astype(np.float64),
         place_R=said["place"].astype(np.float64),
-        axis=frame.axis + (-turn if frame.mirrored else turn),
+        axis=axis,
         axis_length=float(np.hypot(*said["axis"])),
         view_V=said["view"].astype(np.float64),
         side_L=said["side"].astype(np.float64),

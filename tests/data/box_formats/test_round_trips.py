@@ -82,6 +82,28 @@ def test_our_coco_comes_back_through_the_command(tmp_path):
     assert not list(tmp_path.glob("*.partial*"))
 
 
+def test_what_nobody_can_say_stays_unknown(tmp_path):
+    boxes = {"distal_radius": [1, 2, 30, 40], "distal_ulna": "unknown", "ulnar_styloid": None}
+    lines = [
+        {"image_id": "a", "boxes": boxes},
+        {"image_id": "b", "boxes": dict.fromkeys(boxes, "unknown")},
+    ]
+    source, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    account = convert(source, output, source_format="boxes", progress=False)
+    (line,) = [json.loads(line) for line in output.read_text().splitlines()]
+    assert line["boxes"] == boxes
+    assert +account.boxes == {"distal_radius": 1}
+    again = read_boxes(epath.Path(output))["a"].boxes
+    assert again is not None
+    assert np.isinf(again[1]).all() and np.isnan(again[2]).all()
+    # COCO has no word for it.
+    films = writers.films(tmp_path / "films")
+    convert(output, tmp_path / "coco.json", images=films, export="coco", progress=False)
+    content = json.loads((tmp_path / "coco.json").read_text())
+    assert [item["bbox"] for item in content["annotations"]] == [[1, 2, 29, 38]]
+
+
 @given(st.integers(1, 12), st.integers(1, 12), st.randoms(use_true_random=False))
 def test_any_mask_has_the_hull_of_its_pixels(tmp_path_factory, height, width, random):
     mask = np.array([[random.random() < 0.2 for _ in range(width)] for _ in range(height)])

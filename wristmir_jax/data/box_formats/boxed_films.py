@@ -11,7 +11,7 @@ from etils import epath
 
 from wristmir_jax.anatomy import REGION_NAMES
 from wristmir_jax.data.box_formats.films import Film, ReadOptions, Shape, box_polygon, number
-from wristmir_jax.data.sources.boxes import UNKNOWN_BOX
+from wristmir_jax.data.sources.boxes import UNKNOWN_BOX, box_json
 from wristmir_jax.errors import UserError
 from wristmir_jax.json_lines import json_lines
 
@@ -24,7 +24,8 @@ class BoxedFilm:
         name: path or file name of the film.
         image_id: "" where no name without folder and suffix is the film's alone.
         size: width and height in pixels; None where unknown.
-        boxes_Rx4: float64 x0 y0 x1 y1 in pixels in the order of `REGION_NAMES`, NaN = absent.
+        boxes_Rx4: float64 x0 y0 x1 y1 in pixels in the order of `REGION_NAMES`, NaN = absent,
+            infinite = nobody can say.
         axis_degrees: by which the upright forearm was turned counter-clockwise, as seen; NaN where
             unknown.
     """
@@ -43,7 +44,7 @@ class BoxedFilm:
         if self.image_id:
             values["image_id"] = self.image_id
         values["boxes"] = {
-            region: None if np.isnan(box).any() else [round(float(side), 2) for side in box]
+            region: box_json(box, 2)
             for region, box in zip(REGION_NAMES, self.boxes_Rx4, strict=True)
         }
         if math.isfinite(self.axis_degrees):
@@ -62,9 +63,12 @@ def read(path: epath.Path, options: ReadOptions) -> Iterator[Film]:
         name, boxes = line.get("image_path") or line.get("image_id"), line.get("boxes")
         if not name or not isinstance(boxes, dict):
             raise UserError(f"{where}: needs image_path or image_id, and boxes")
-        shapes = []
+        shapes, unknown = [], []
         for region, box in boxes.items():
-            if box in (None, UNKNOWN_BOX):
+            if box is None:
+                continue
+            if box == UNKNOWN_BOX:
+                unknown.append(region)
                 continue
             if not isinstance(box, list) or len(box) != 4:
                 raise UserError(f"{where}: the box of {region} is not four numbers")
@@ -72,4 +76,4 @@ def read(path: epath.Path, options: ReadOptions) -> Iterator[Film]:
             shapes.append(Shape(region, (box_polygon(*corners),), where, True))
         axis = line.get("axis_degrees")
         degrees = math.nan if axis is None else number(axis, where, "axis_degrees")
-        yield Film(str(name), where, None, shapes, degrees)
+        yield Film(str(name), where, None, shapes, degrees, unknown_regions=tuple(unknown))

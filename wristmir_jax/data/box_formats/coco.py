@@ -203,7 +203,8 @@ def content_of(films: Sequence[BoxedFilm]) -> dict[str, Any]:
             image[_AXIS] = round(film.axis_degrees, 2)
         images.append(image)
         for category, box in enumerate(film.boxes_Rx4.tolist(), 1):
-            if math.isnan(box[0]):
+            # COCO cannot say that nobody can say.
+            if not math.isfinite(box[0]):
                 continue
             x0, y0, x1, y1 = (round(value, 3) for value in box)
             annotations.append(

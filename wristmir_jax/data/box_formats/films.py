@@ -54,6 +54,7 @@ class Film:
         axis_degrees: by which the upright forearm was turned counter-clockwise, as seen; NaN where
             the file does not say.
         age_years: NaN where unknown. male: None where unknown.
+        unknown_regions: of which the file says that nobody can say where they are.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Film:
     axis_degrees: float = math.nan
     age_years: float = math.nan
     male: bool | None = None
+    unknown_regions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

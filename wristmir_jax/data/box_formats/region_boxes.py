@@ -106,7 +106,7 @@ class BoxImport:
         except BadValue as error:
             self._reject(Rejection(error.reason, item.name, detail=error.detail or item.where))
             return
-        if np.isnan(film.boxes_Rx4).all():
+        if not np.isfinite(film.boxes_Rx4).any():
             self.account.without_boxes += 1
         else:
             yield film
@@ -143,6 +143,7 @@ class BoxImport:
             boxes, axis = self._outlined(film, shapes, size)
         else:
             boxes, axis = self._drawn(film, shapes, size), film.axis_degrees
+            boxes[[region in film.unknown_regions for region in REGION_NAMES]] = np.inf
         return BoxedFilm(name, "", size, boxes, axis)
 
     def _on_disk(self, film: Film) -> tuple[str, tuple[int, int] | None, float]:

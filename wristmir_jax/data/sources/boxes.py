@@ -15,6 +15,15 @@ from wristmir_jax.json_lines import json_lines
 UNKNOWN_BOX = "unknown"
 
 
+def box_json(box: np.ndarray, digits: int) -> list[float] | str | None:
+    """A box (4,) as a line of the file has it: null for NaN, `UNKNOWN_BOX` for infinity."""
+    if np.isnan(box).any():
+        return None
+    if np.isinf(box).any():
+        return UNKNOWN_BOX
+    return [round(float(side), digits) for side in box]
+
+
 def read_boxes(path: epath.Path) -> dict[str, FilmBoxes]:
     """Boxes by image, R = the regions of `REGION_NAMES` in their order.
 

@@ -44,8 +44,8 @@ class FolderSource:
         path: the manifest, or its folder.
         findings_file: JSONL of `mine`; it replaces the column.
         boxes_file: JSONL of `localize`: image_id or image_path, and boxes by region in pixels
-            (x0 y0 x1 y1); a region that a line leaves out is absent. For images without a line a
-            localiser is asked.
+            (x0 y0 x1 y1), see `boxes.read_boxes`; a region that a line leaves out is absent. For
+            images without a line a localiser is asked.
 
     Raises:
         UserError: a file is missing or cannot be read, or a column is missing.
