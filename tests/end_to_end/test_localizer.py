@@ -15,7 +15,6 @@ from tests.end_to_end.commands import ROOT, environment, refuse, start, succeed
 from wristmir_jax.anatomy import REGION_NAMES
 from wristmir_jax.data.sources.fracatlas import COLUMNS
 from wristmir_jax.images import phantom
-from wristmir_jax.localizing.localizer import Localizer
 
 CONFIG = "configs/localizer.py"
 SMALL = dict(
@@ -125,29 +124,6 @@ def agree(found, box) -> bool:
     common = np.prod(np.maximum(high - low, 0))
     areas = [np.prod(np.subtract(corners[2:], corners[:2])) for corners in (found, box)]
     return bool(common / (sum(areas) - common) >= 0.5)
-
-
-def test_a_wrist_that_is_small_on_its_film_is_found_in_a_part_of_it(films, monkeypatch):
-    folder, truth = films
-    large, true_box = [], []
-    for number, (name, boxes) in enumerate(truth.items()):
-        pixels = np.asarray(Image.open(folder / name)) // 257
-        film = np.full((800, 800), 6, np.uint8)
-        x, y = (20, 500) if number % 2 else (510, 40)
-        film[y : y + len(pixels), x : x + len(pixels)] = pixels
-        large.append(np.asarray(Image.fromarray(film).resize((600, 600))))
-        true_box.append((boxes[0] + [x, y, x, y]) * 0.75)
-    localizer = Localizer.load()
-
-    def right() -> float:
-        found = localizer.locate(large)
-        boxes = [None if np.isnan(at.boxes[0]).any() else at.boxes[0] for at in found]
-        return float(np.mean([agree(a, b) for a, b in zip(boxes, true_box, strict=True)]))
-
-    with_parts = right()
-    monkeypatch.setattr(Localizer, "_look_at_parts", lambda *_: None)
-    assert with_parts >= 0.7
-    assert with_parts > right()
 
 
 def test_localising_goes_on_where_it_was_killed(films, tmp_path):

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from wristmir_jax.anatomy import REGION_NAMES
 from wristmir_jax.errors import UserError
 from wristmir_jax.localizing.judging import Judged, calibrated, reliability, table
-from wristmir_jax.localizing.localizer import Frame, Localizer, hulls, look_at, overlap, parts
+from wristmir_jax.localizing.localizer import (
+    Finding,
+    Frame,
+    Localizer,
+    hulls,
+    look_at,
+    overlap,
+    parts,
+)
 from wristmir_jax.models import parameters
 from wristmir_jax.models.localizer import Localizer as Network
 from wristmir_jax.models.localizer import LocalizerSpec
@@ -160,3 +168,37 @@ def test_parts_cover_the_film(height, width):
     assert covered.all()
     assert len(frames) <= 4
     assert max(frame.side for frame in frames) < max(height, width)
+
+
+@pytest.mark.parametrize(("wrist_side", "sure"), [(40.0, False), (200.0, True)])
+def test_a_wrist_that_is_small_on_its_film_is_looked_for_in_parts(monkeypatch, wrist_side, sure):
+    """A network that sees a wrist where it fills a fourteenth of a look, and guesses elsewhere."""
+    film = np.zeros((500, 600), np.uint8)
+    wrist = np.array([480.0, 90.0])
+    asked = []
+
+    def findings(self, squares, frames):
+        asked.extend(frames)
+        return [finding(frame) for frame in frames]
+
+    def finding(frame: Frame) -> Finding:
+        inside = (abs(wrist - [frame.x, frame.y]) < frame.side / 2).all()
+        there = inside and wrist_side / frame.side > 1 / 14
+        count = len(REGION_NAMES)
+        center = wrist if there else np.array([300.0, 250.0])
+        return Finding(
+            center_Rx2=np.tile(center, (count, 1)),
+            side_Rx2=np.full((count, 2), wrist_side),
+            present_R=np.full(count, 5.0 if there else -1.0),
+            place_R=np.ones(count),
+            axis=0.0,
+            axis_length=1.0,
+            view_V=np.zeros(4),
+            side_L=np.zeros(2),
+        )
+
+    monkeypatch.setattr(Localizer, "_findings", findings)
+    ((first, plain, _),) = Localizer(small_file()).look([film])
+    np.testing.assert_allclose(first.center_Rx2[0], wrist)
+    np.testing.assert_allclose(plain.center_Rx2[0], wrist)
+    assert len(asked) == (4 if sure else 4 + len(parts(500, 600)))
