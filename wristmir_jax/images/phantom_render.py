@@ -27,6 +27,8 @@ from wristmir_jax.images.phantom_parts import (
 )
 
 _TEXTURE = 1024
+# Contrast of planes of muscle and fat along the limb.
+_PLANES = 0.015
 _DRAWN = ("tubes", "blobs", "segments", "strokes")
 
 
@@ -122,8 +124,9 @@ def _blob(x, y, p: Blob, texture, pixel):
     grow_w = 1.0 / jnp.maximum(1.0 - p.rim / p.half_height, 0.3) ** 2
     u2, w2 = u2 * grow_u, w2 * grow_w
     r_inner = (1.0 - p.square) * (u2 + w2) + p.square * (u2 * u2 + w2 * w2)
-    outer = 2.0 * p.depth * jnp.sqrt(jnp.maximum(1.0 - r, 0.0))
-    inner = 2.0 * (p.depth - p.rim) * jnp.sqrt(jnp.maximum(1.0 - r_inner, 0.0))
+    # Small bones are flatter than ellipsoids: their edges are steep.
+    outer = 2.0 * p.depth * jnp.sqrt(jnp.maximum(1.0 - r * r, 0.0))
+    inner = 2.0 * (p.depth - p.rim) * jnp.sqrt(jnp.maximum(1.0 - r_inner * r_inner, 0.0))
     mass = p.mu_rim * (outer - inner) + p.mu_inside * inner * texture
     side = u - p.split_at - p.split_slope * w
     kept = jnp.where(p.keep == 0.0, 1.0, _ramp(p.keep * side / (0.7 * pixel)))
@@ -191,7 +194,6 @@ def _soft_tissue(x, y, f: Field, coarse, strokes, finish: Finish | None):
     t = jnp.clip((dx * ex + dy * ey) / (ex * ex + ey * ey), 0.0, 1.0)
     d2 = (dx - t * ex) ** 2 + (dy - t * ey) ** 2
     thumb = 2.0 * jnp.sqrt(jnp.maximum(f.thumb_radius**2 - d2, 0.0))
-    # The coarse texture stands for planes of muscle and fat.
     limb = jnp.maximum(_chord(soft_x, half, depth), thumb)
     if finish is not None:
         # The palm is round: its sides end lower.
@@ -210,9 +212,12 @@ def _soft_tissue(x, y, f: Field, coarse, strokes, finish: Finish | None):
 
         (limb, added), _ = jax.lax.scan(joined, (limb, jnp.zeros_like(limb)), strokes)
         limb = jnp.maximum(limb + added, 0.0)
-    # Tidy films take no processing that would bring these planes out.
-    planes = 0.05 if finish is None else 0.03
-    soft = f.mu_soft * limb * (1.0 + planes * coarse)
+    thick = 2.0 * f.soft_depth * f.soft_half
+    limb = thick * (limb / thick + 1e-6) ** f.soft_curve
+    # Muscle under the skin's fat.
+    core = jnp.sqrt(jnp.maximum(1.0 - (soft_x / (0.82 * half)) ** 2, 0.0))
+    limb = limb * (0.93 + 0.10 * core)
+    soft = f.mu_soft * limb * (1.0 + _PLANES * coarse)
 
     inner_half, inner_depth = half + f.cast_gap, depth + f.cast_gap
     ring = _chord(soft_x, inner_half + f.cast_thickness, inner_depth + f.cast_thickness) - _chord(
@@ -228,6 +233,13 @@ def _soft_tissue(x, y, f: Field, coarse, strokes, finish: Finish | None):
     return soft + cast
 
 
+def _shuttered(value, edge, film_x, film_y, f: Field):
+    """Grey with the glow inside the field's edge: the penumbra of the shutter, white as bone is."""
+    skew = f.frame_skew_x * film_x / f.film_half_width + f.frame_skew_y * film_y / f.film_half_height
+    glow = f.frame * jnp.clip(1.0 + skew, 0.0, 2.0) * jnp.exp(jnp.minimum(edge, 0.0) / f.frame_width)
+    return value + (0.97 - value) * jnp.minimum(glow, 1.0)
+
+
 def _detect(attenuation, film_x, film_y, f: Field, noise):
     """From optical thickness to grey, inside the collimated rectangle."""
     transmitted = jnp.exp(-attenuation)
@@ -238,9 +250,7 @@ def _detect(attenuation, film_x, film_y, f: Field, noise):
     across = jnp.abs(cos * film_x + sin * film_y) - f.film_half_width
     along = jnp.abs(cos * film_y - sin * film_x) - f.film_half_height
     edge = jnp.maximum(across, along)
-    # Under the shutter the detector sees nothing, which is white before the film is cut out.
-    shutter = f.frame * _ramp((edge + f.frame_width) / f.frame_width)
-    value = (value + (0.97 - value) * shutter) * _ramp(-edge / f.spacing)
+    value = _shuttered(value, edge, film_x, film_y, f) * _ramp(-edge / f.spacing)
     return (jnp.clip(value, 0.0, 1.0) * 65535.0 + 0.5).astype(jnp.uint16)
 
 
@@ -336,8 +346,7 @@ def _process(attenuation, burned, film_x, film_y, f: Field, finish: Finish, nois
     value = value + finish.grain * noise + finish.banding * jnp.roll(coarse, 7, 0)[:, :1]
 
     edge = field_edge(film_x, film_y, finish)
-    shutter = f.frame * _ramp((edge + f.frame_width) / f.frame_width)
-    value = value + (0.97 - value) * shutter
+    value = _shuttered(value, edge, film_x, film_y, f)
     inside = _ramp(-edge / f.spacing)
     value = value * inside + finish.outside * (1.0 - inside)
     strip = strip_edge(film_x, film_y, finish) + finish.strip_ragged * (
@@ -372,7 +381,7 @@ def _attenuate(scene: Scene, textures, size: int):
 
     trabeculae = _window(textures[0], f.texture_row, f.texture_column, size)
     coarse = _window(textures[1], f.texture_column, f.texture_row, size)
-    texture = 1.0 + f.bone_texture * (trabeculae + 0.5 * coarse)
+    texture = 1.0 + f.bone_texture * (trabeculae + 0.2 * coarse)
     total = _soft_tissue(x, y, f, coarse, scene.strokes, finish)
     for i in range(NUM_BREAKABLE):
         total += _tube(x, y, Tube(*scene.tubes[i]), texture, pixel, can_break=True)
@@ -438,9 +447,9 @@ def _textures() -> np.ndarray:
     fy = np.fft.fftfreq(_TEXTURE)[:, None]
     fx = np.fft.rfftfreq(_TEXTURE)[None, :]
     shapes = (
-        np.exp(-((fx / 0.22) ** 2) - (fy / 0.07) ** 2) * (1 - np.exp(-((fx / 0.05) ** 2))),
-        1.0 / (0.01 + np.hypot(fx, 0.6 * fy)) ** 1.5 * np.exp(-((np.hypot(fx, fy) / 0.12) ** 2)),
-        np.exp(-(np.hypot(fx, fy) ** 2) / (2 * 0.22**2)),
+        np.exp(-((fx / 0.30) ** 2) - (fy / 0.14) ** 2) * (1 - np.exp(-((fx / 0.06) ** 2))),
+        1.0 / (0.01 + np.hypot(fx, 3.0 * fy)) ** 1.5 * np.exp(-((np.hypot(fx, fy) / 0.12) ** 2)),
+        np.exp(-(np.hypot(fx, fy) ** 2) / (2 * 0.40**2)),
     )
     planes = []
     for shape in shapes:

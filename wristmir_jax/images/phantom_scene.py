@@ -71,10 +71,12 @@ class Pose:
     film_rotation: float
     frame: float
     frame_width: float
+    frame_skew: tuple[float, float]
     level: float
     gamma: float
     floor: float
     noise: float
+    soft_curve: float
     marker_x: float
     marker_y: float
     marker_size: float
@@ -121,12 +123,14 @@ def sample_pose(anatomy: Anatomy, size: int, rng: np.random.Generator) -> Pose:
         film_half_width=half_width,
         film_half_height=half_height,
         film_rotation=float(np.deg2rad(rng.normal(0.0, 2.0))),
-        frame=float(rng.random() < 0.55) * rng.uniform(0.4, 1.0),
-        frame_width=rng.uniform(0.8, 2.5),
-        level=rng.uniform(0.58, 0.74),
-        gamma=rng.uniform(0.95, 1.30),
-        floor=rng.uniform(0.02, 0.14),
-        noise=rng.uniform(0.004, 0.018),
+        frame=float(rng.random() < 0.8) * rng.uniform(0.12, 0.55),
+        frame_width=rng.uniform(1.3, 2.6),
+        frame_skew=tuple(rng.uniform(-0.8, 0.8, 2)),
+        level=rng.uniform(0.44, 0.62),
+        gamma=rng.uniform(0.90, 1.20),
+        floor=rng.uniform(0.05, 0.15),
+        noise=rng.uniform(0.004, 0.016),
+        soft_curve=rng.uniform(0.62, 0.85),
         marker_x=side * half_width * rng.uniform(0.74, 0.86),
         marker_y=half_height * rng.uniform(-0.75, 0.75),
         marker_size=rng.uniform(4.0, 6.5),
@@ -316,7 +320,7 @@ def _field(
     thumb_x0, thumb_y0 = hand.point(*start)
     thumb_x1, thumb_y1 = hand.point(*end)
     # What the automatic exposure sees: soft tissue, bone, and the cast in front of and behind it.
-    optical = 2.0 * MU_SOFT * soft_depth * soft_half + (0.028 if lateral else 0.017) * width
+    optical = 2.0 * MU_SOFT * soft_depth * soft_half + (0.036 if lateral else 0.026) * width
     optical += 0.15 if extras.cast else 0.0
     row, column, noise_row, noise_column = pose.offsets
     return Field(
@@ -345,17 +349,20 @@ def _field(
         thumb_y1=thumb_y1,
         thumb_radius=0.42 * width,
         mu_soft=MU_SOFT,
-        cast_mu=0.028 if extras.cast else 0.0,
+        soft_curve=pose.soft_curve,
+        cast_mu=0.018 if extras.cast else 0.0,
         cast_gap=1.5,
         cast_thickness=5.5,
-        cast_texture=0.22,
+        cast_texture=0.08,
         cast_end=2.3 * width,
-        bone_texture=0.15,
+        bone_texture=0.22,
         film_half_width=pose.film_half_width * (0.82 if lateral else 1.0),
         film_half_height=pose.film_half_height,
         film_rotation=pose.film_rotation,
         frame=pose.frame,
         frame_width=pose.frame_width,
+        frame_skew_x=pose.frame_skew[0],
+        frame_skew_y=pose.frame_skew[1],
         exposure=pose.level / optical,
         gamma=pose.gamma,
         floor=pose.floor,
