@@ -169,7 +169,7 @@ class Field(NamedTuple):
     Attributes:
         spacing: mm a pixel. rotation, shift_x, shift_y, mirror: of the wrist on the film.
         soft_x .. soft_depth: centre line, half-width and relative depth of the soft tissue, its
-            widening towards elbow and hand. bend_at, bend_shift, bend_slope: how it follows a
+            widening towards elbow and hand; the hand is thinner by `soft_thin`. bend_at, bend_shift, bend_slope: how it follows a
             displaced hand. swell_*: a swelling.
         thumb_*: the ball of the thumb as a thick stroke.
         mu_soft: 1/mm. soft_curve: power of the thickness of soft tissue, which processing flattens.
@@ -193,6 +193,7 @@ class Field(NamedTuple):
     soft_forearm: Value
     soft_hand: Value
     soft_depth: Value
+    soft_thin: Value
     bend_at: Value
     bend_shift: Value
     bend_slope: Value

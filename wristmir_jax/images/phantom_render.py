@@ -157,8 +157,9 @@ def _segment(x, y, film_x, film_y, p: Segment, pixel):
     y = jnp.where(p.film > 0.0, film_y, y)
     ex, ey = p.x1 - p.x0, p.y1 - p.y0
     dx, dy = x - p.x0, y - p.y0
-    t = jnp.clip((dx * ex + dy * ey) / (ex * ex + ey * ey + 1e-6), 0.0, 1.0)
-    d = jnp.sqrt((dx - t * ex) ** 2 + (dy - t * ey) ** 2)
+    long = jnp.sqrt(ex * ex + ey * ey + 1e-6)
+    along = jnp.abs((dx * ex + dy * ey) / long - 0.5 * long) - 0.5 * long
+    d = jnp.maximum(along, jnp.abs(dx * ey - dy * ex) / long)
     return p.mu * _ramp((p.radius - d) / (0.6 * pixel)) * 2.0 * p.radius
 
 
@@ -216,7 +217,8 @@ def _soft_tissue(x, y, f: Field, coarse, strokes, finish: Finish | None):
     limb = thick * (limb / thick + 1e-6) ** f.soft_curve
     # Muscle under the skin's fat.
     core = jnp.sqrt(jnp.maximum(1.0 - (soft_x / (0.82 * half)) ** 2, 0.0))
-    limb = limb * (0.93 + 0.10 * core)
+    thinner = 1.0 - f.soft_thin * _ramp(y / f.soft_half - 1.0)
+    limb = limb * (0.93 + 0.10 * core) * thinner
     soft = f.mu_soft * limb * (1.0 + _PLANES * coarse)
 
     inner_half, inner_depth = half + f.cast_gap, depth + f.cast_gap
@@ -437,6 +439,10 @@ def _finish(attenuation, burned, scene: Scene, textures, size: int):
     return _process(attenuation, burned, *_film_grid(f, size), f, finish, noise, coarse)
 
 
+def _band(frequency):
+    return frequency * np.exp(-((frequency / 0.28) ** 2)) / (0.06 + frequency) ** 1.6
+
+
 @functools.cache
 def _textures() -> np.ndarray:
     """(3, 1024, 1024) float32 of unit variance: trabeculae along the bone, coarse planes, noise.
@@ -447,7 +453,7 @@ def _textures() -> np.ndarray:
     fy = np.fft.fftfreq(_TEXTURE)[:, None]
     fx = np.fft.rfftfreq(_TEXTURE)[None, :]
     shapes = (
-        np.exp(-((fx / 0.30) ** 2) - (fy / 0.14) ** 2) * (1 - np.exp(-((fx / 0.06) ** 2))),
+        _band(np.hypot(fx, 1.7 * fy)) + 0.5 * _band(np.hypot(fx, fy)),
         1.0 / (0.01 + np.hypot(fx, 3.0 * fy)) ** 1.5 * np.exp(-((np.hypot(fx, fy) / 0.12) ** 2)),
         np.exp(-(np.hypot(fx, fy) ** 2) / (2 * 0.40**2)),
     )

@@ -28,7 +28,7 @@ from wristmir_jax.images.phantom_parts import (
 )
 from wristmir_jax.images.phantom_render import max_texture_offset
 
-NUM_SEGMENTS = 7
+NUM_SEGMENTS = 9
 # Of films that show more than the wrist: carpals, epiphyses, metacarpals and long bones first.
 _NUM_TUBES = NUM_BREAKABLE + 5 + fingers.NUM_TUBES
 _NUM_BLOBS = 4 + len(CARPALS) + fingers.NUM_BLOBS
@@ -131,9 +131,9 @@ def sample_pose(anatomy: Anatomy, size: int, rng: np.random.Generator) -> Pose:
         floor=rng.uniform(0.05, 0.15),
         noise=rng.uniform(0.004, 0.016),
         soft_curve=rng.uniform(0.62, 0.85),
-        marker_x=side * half_width * rng.uniform(0.74, 0.86),
-        marker_y=half_height * rng.uniform(-0.75, 0.75),
-        marker_size=rng.uniform(4.0, 6.5),
+        marker_x=side * half_width * rng.uniform(0.80, 1.0),
+        marker_y=half_height * rng.uniform(-0.8, 0.65),
+        marker_size=rng.uniform(6.0, 8.0) if rng.random() < 0.8 else rng.uniform(2.5, 4.0),
         offsets=tuple(int(v) for v in rng.integers(0, max_texture_offset(size), 4)),
     )
 
@@ -336,6 +336,7 @@ def _field(
         soft_forearm=0.0065 if lateral else 0.0050,
         soft_hand=0.30 if lateral else 0.42,
         soft_depth=soft_depth,
+        soft_thin=0.0 if lateral else 0.2,
         bend_at=-0.1 * width,
         bend_shift=0.85 * hand.tx,
         bend_slope=-float(np.tan(hand.angle)),
