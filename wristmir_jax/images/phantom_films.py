@@ -292,6 +292,11 @@ def _exposure(disturbance: float, chance, rng: np.random.Generator) -> dict:
     )
 
 
+def bone_texture(spacing: float) -> float:
+    """Contrast of trabeculae on pixels of `spacing` mm, of which coarse ones average many."""
+    return 0.14 * min(1.0, (0.2 / spacing) ** 0.5)
+
+
 def place(field: Field, film: Film, width: float, optical: float) -> Field:
     """The field of a tidy film with the wrist where `film` puts it.
 
@@ -309,6 +314,7 @@ def place(field: Field, film: Film, width: float, optical: float) -> Field:
     gap, thickness, attenuation, texture, end, _ = film.cast
     return field._replace(
         spacing=film.spacing,
+        bone_texture=bone_texture(film.spacing),
         rotation=rotation,
         shift_x=field.mirror * film.at_x - (cos * x - sin * y),
         shift_y=film.at_y - (sin * x + cos * y),

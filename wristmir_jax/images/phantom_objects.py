@@ -38,7 +38,7 @@ def marker(laterality: str, x: float, y: float, size: float) -> list[Segment]:
         for a, b in _GLYPHS[laterality]
     ]
     middle, half = x + 0.38 * size, 0.78 * size
-    card = Segment(middle, y, middle, y + 1.5 * size, half, 0.06 / (2.0 * half), 1)
+    card = Segment(middle, y, middle, y + 1.5 * size, half, 0.035 / (2.0 * half), 1)
     return [*strokes, card]
 
 

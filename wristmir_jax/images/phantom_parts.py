@@ -15,8 +15,8 @@ NUM_BREAKABLE = 4
 NUM_LETTERS = 16
 # 1/mm above soft tissue at about 40 keV effective; MU_SOFT is that of soft tissue itself, less what
 # processing takes out of the slow changes of a film.
-MU_CORTEX = 0.105
-MU_CALLUS = 0.050
+MU_CORTEX = 0.098
+MU_CALLUS = 0.048
 MU_SOFT = 0.020
 
 # A float where a scene is built, a traced scalar where it is drawn.

@@ -81,9 +81,9 @@ def _tube(x, y, p: Tube, texture, pixel, can_break: bool):
     )
     marrow = p.marrow_shaft + (p.marrow_end - p.marrow_shaft) * flare
     # Zone of provisional calcification: a white line just inside the growing end.
-    density = marrow * texture + p.end_line * _bump((u - end + 0.9) / 1.1)
+    density = marrow + p.end_line * _bump((u - end + 0.9) / 1.1)
     if not can_break:
-        return MU_CORTEX * (outer - inner + density * inner) * inside
+        return MU_CORTEX * (outer - inner + density * inner) * texture * inside
 
     jag = _triangle_wave(v * 0.12 + p.jag_phase) + 0.5 * _triangle_wave(
         v * 0.37 + 2.3 * p.jag_phase
@@ -98,7 +98,7 @@ def _tube(x, y, p: Tube, texture, pixel, can_break: bool):
     )
     kept = _ramp(p.keep * line / (p.cut_soft + 0.7 * pixel))
     density = density + p.band * _bump(line / p.band_width)
-    bone = MU_CORTEX * (outer - inner + density * inner) * kept
+    bone = MU_CORTEX * (outer - inner + density * inner) * texture * kept
 
     callus = _bump((u - p.bump_at) / p.callus_length)
     sleeve_left, sleeve_right = p.callus_left * callus, p.callus_right * callus
@@ -127,7 +127,7 @@ def _blob(x, y, p: Blob, texture, pixel):
     # Small bones are flatter than ellipsoids: their edges are steep.
     outer = 2.0 * p.depth * jnp.sqrt(jnp.maximum(1.0 - r * r, 0.0))
     inner = 2.0 * (p.depth - p.rim) * jnp.sqrt(jnp.maximum(1.0 - r_inner * r_inner, 0.0))
-    mass = p.mu_rim * (outer - inner) + p.mu_inside * inner * texture
+    mass = (p.mu_rim * (outer - inner) + p.mu_inside * inner) * texture
     side = u - p.split_at - p.split_slope * w
     kept = jnp.where(p.keep == 0.0, 1.0, _ramp(p.keep * side / (0.7 * pixel)))
     clipped = 1.0 - p.clip * _ramp((p.clip_at - w) / pixel)
@@ -382,8 +382,10 @@ def _attenuate(scene: Scene, textures, size: int):
     y = cos * my - sin * mx
 
     trabeculae = _window(textures[0], f.texture_row, f.texture_column, size)
+    # They run along the bones.
+    trabeculae = jnp.where(jnp.abs(cos) > jnp.abs(sin), trabeculae, trabeculae.T)
     coarse = _window(textures[1], f.texture_column, f.texture_row, size)
-    texture = 1.0 + f.bone_texture * (trabeculae + 0.2 * coarse)
+    texture = 1.0 + f.bone_texture * trabeculae
     total = _soft_tissue(x, y, f, coarse, scene.strokes, finish)
     for i in range(NUM_BREAKABLE):
         total += _tube(x, y, Tube(*scene.tubes[i]), texture, pixel, can_break=True)
@@ -439,30 +441,38 @@ def _finish(attenuation, burned, scene: Scene, textures, size: int):
     return _process(attenuation, burned, *_film_grid(f, size), f, finish, noise, coarse)
 
 
-def _band(frequency):
-    return frequency * np.exp(-((frequency / 0.28) ** 2)) / (0.06 + frequency) ** 1.6
+def _standard(plane: np.ndarray) -> np.ndarray:
+    return (plane - plane.mean()) / plane.std()
 
 
 @functools.cache
 def _textures() -> np.ndarray:
     """(3, 1024, 1024) float32 of unit variance: trabeculae along the bone, coarse planes, noise.
 
-    Drawn once from a fixed seed; films take windows of them at offsets of their own.
+    Drawn once from a fixed seed; films take windows of them at offsets of their own. Trabeculae are
+    threads: crests where smooth random fields pass through their means, in several layers.
     """
     rng = np.random.default_rng(20260101)
     fy = np.fft.fftfreq(_TEXTURE)[:, None]
     fx = np.fft.rfftfreq(_TEXTURE)[None, :]
-    shapes = (
-        _band(np.hypot(fx, 1.7 * fy)) + 0.5 * _band(np.hypot(fx, fy)),
-        1.0 / (0.01 + np.hypot(fx, 3.0 * fy)) ** 1.5 * np.exp(-((np.hypot(fx, fy) / 0.12) ** 2)),
-        np.exp(-(np.hypot(fx, fy) ** 2) / (2 * 0.40**2)),
-    )
-    planes = []
-    for shape in shapes:
+
+    def field(shape: np.ndarray) -> np.ndarray:
         white = np.fft.rfft2(rng.standard_normal((_TEXTURE, _TEXTURE)))
-        plane = np.fft.irfft2(white * shape, s=(_TEXTURE, _TEXTURE))
-        planes.append((plane - plane.mean()) / plane.std())
-    return np.stack(planes).astype(np.float32)
+        return _standard(np.fft.irfft2(white * shape, s=(_TEXTURE, _TEXTURE)))
+
+    def threads(frequency: np.ndarray, middle: float) -> np.ndarray:
+        crests = np.exp(-2.0 * np.abs(field(np.exp(-(((frequency - middle) / 0.04) ** 2)))))
+        return _standard(crests)
+
+    round_frequency = np.hypot(fx, fy)
+    layers = [threads(np.hypot(fx, 4.0 * fy), 0.14) for _ in range(3)]
+    layers += [threads(np.hypot(fx, 1.4 * fy), 0.11) for _ in range(2)]
+    trabeculae = sum(layers) + 0.7 * field(np.exp(-((round_frequency / 0.03) ** 2)))
+    coarse = field(
+        1.0 / (0.01 + np.hypot(fx, 3.0 * fy)) ** 1.2 * np.exp(-((round_frequency / 0.15) ** 2))
+    )
+    noise = field(np.exp(-(round_frequency**2) / (2 * 0.40**2)))
+    return np.stack([_standard(trabeculae), coarse, noise]).astype(np.float32)
 
 
 @functools.partial(jax.jit, static_argnames="size")

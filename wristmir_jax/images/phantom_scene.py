@@ -125,10 +125,10 @@ def sample_pose(anatomy: Anatomy, size: int, rng: np.random.Generator) -> Pose:
         film_rotation=float(np.deg2rad(rng.normal(0.0, 2.0))),
         frame=float(rng.random() < 0.8) * rng.uniform(0.12, 0.55),
         frame_width=rng.uniform(1.3, 2.6),
-        frame_skew=tuple(rng.uniform(-0.8, 0.8, 2)),
+        frame_skew=tuple(rng.uniform(-1.2, 1.2, 2)),
         level=rng.uniform(0.44, 0.62),
         gamma=rng.uniform(0.90, 1.20),
-        floor=rng.uniform(0.05, 0.15),
+        floor=rng.uniform(0.06, 0.16),
         noise=rng.uniform(0.004, 0.016),
         soft_curve=rng.uniform(0.62, 0.85),
         marker_x=side * half_width * rng.uniform(0.80, 1.0),
@@ -323,8 +323,9 @@ def _field(
     optical = 2.0 * MU_SOFT * soft_depth * soft_half + (0.036 if lateral else 0.026) * width
     optical += 0.15 if extras.cast else 0.0
     row, column, noise_row, noise_column = pose.offsets
+    spacing = 2.0 * pose.film_half_height / size * 1.01
     return Field(
-        spacing=2.0 * pose.film_half_height / size * 1.01,
+        spacing=spacing,
         rotation=pose.rotation,
         # The technician centres what there is: half-way to where the hand went.
         shift_x=(0.3 * pose.shift_x if lateral else 0.42 * width + pose.shift_x) - 0.4 * hand.tx,
@@ -356,7 +357,7 @@ def _field(
         cast_thickness=5.5,
         cast_texture=0.08,
         cast_end=2.3 * width,
-        bone_texture=0.22,
+        bone_texture=films.bone_texture(spacing),
         film_half_width=pose.film_half_width * (0.82 if lateral else 1.0),
         film_half_height=pose.film_half_height,
         film_rotation=pose.film_rotation,
