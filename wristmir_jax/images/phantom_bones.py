@@ -456,9 +456,9 @@ def carpals(anatomy: Anatomy, injury: Injury, lateral: bool, density: float) -> 
                 half_height=b,
                 depth=(0.28 if lateral else 0.36) * (a + b),
                 **waves,
-                rim=0.028 * width * (0.6 + 0.4 * grown),
-                mu_rim=0.80 * MU_CORTEX * density * seen,
-                mu_inside=0.31 * MU_CORTEX * density * seen,
+                rim=0.025 * width * (0.6 + 0.4 * grown),
+                mu_rim=(0.7 if lateral else 1.1) * MU_CORTEX * density * seen,
+                mu_inside=(0.22 if lateral else 0.27) * MU_CORTEX * density * seen,
                 **(
                     dict(
                         line=min(0.2 + 0.4 * injury.scaphoid, 0.8),

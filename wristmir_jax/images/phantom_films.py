@@ -294,7 +294,7 @@ def _exposure(disturbance: float, chance, rng: np.random.Generator) -> dict:
 
 def bone_texture(spacing: float) -> float:
     """Contrast of trabeculae on pixels of `spacing` mm, of which coarse ones average many."""
-    return 0.14 * min(1.0, (0.2 / spacing) ** 0.5)
+    return 0.13 * min(1.0, (0.2 / spacing) ** 0.5)
 
 
 def place(field: Field, film: Film, width: float, optical: float) -> Field:

@@ -28,7 +28,7 @@ from wristmir_jax.images.phantom_parts import (
 
 _TEXTURE = 1024
 # Contrast of planes of muscle and fat along the limb.
-_PLANES = 0.015
+_PLANES = 0.022
 _DRAWN = ("tubes", "blobs", "segments", "strokes")
 
 
@@ -127,7 +127,9 @@ def _blob(x, y, p: Blob, texture, pixel):
     # Small bones are flatter than ellipsoids: their edges are steep.
     outer = 2.0 * p.depth * jnp.sqrt(jnp.maximum(1.0 - r * r, 0.0))
     inner = 2.0 * (p.depth - p.rim) * jnp.sqrt(jnp.maximum(1.0 - r_inner * r_inner, 0.0))
-    mass = (p.mu_rim * (outer - inner) + p.mu_inside * inner) * texture
+    # The shell is denser where other bones press on its long sides.
+    shell = p.mu_rim * (0.65 + 0.7 * jnp.minimum(w2, 1.0))
+    mass = (shell * (outer - inner) + p.mu_inside * inner) * texture
     side = u - p.split_at - p.split_slope * w
     kept = jnp.where(p.keep == 0.0, 1.0, _ramp(p.keep * side / (0.7 * pixel)))
     clipped = 1.0 - p.clip * _ramp((p.clip_at - w) / pixel)
@@ -385,7 +387,8 @@ def _attenuate(scene: Scene, textures, size: int):
     # They run along the bones.
     trabeculae = jnp.where(jnp.abs(cos) > jnp.abs(sin), trabeculae, trabeculae.T)
     coarse = _window(textures[1], f.texture_column, f.texture_row, size)
-    texture = 1.0 + f.bone_texture * trabeculae
+    # Small bones are all spongy.
+    texture, spongy = 1.0 + f.bone_texture * trabeculae, 1.0 + 1.7 * f.bone_texture * trabeculae
     total = _soft_tissue(x, y, f, coarse, scene.strokes, finish)
     for i in range(NUM_BREAKABLE):
         total += _tube(x, y, Tube(*scene.tubes[i]), texture, pixel, can_break=True)
@@ -394,7 +397,7 @@ def _attenuate(scene: Scene, textures, size: int):
         return _tube(x, y, Tube(*part), texture, pixel, can_break=False)
 
     def blob(part):
-        return _blob(x, y, Blob(*part), texture, pixel)
+        return _blob(x, y, Blob(*part), spongy, pixel)
 
     def metal(part):
         p = Segment(*part)
@@ -466,12 +469,12 @@ def _textures() -> np.ndarray:
 
     round_frequency = np.hypot(fx, fy)
     layers = [threads(np.hypot(fx, 4.0 * fy), 0.14) for _ in range(3)]
-    layers += [threads(np.hypot(fx, 1.4 * fy), 0.11) for _ in range(2)]
-    trabeculae = sum(layers) + 0.7 * field(np.exp(-((round_frequency / 0.03) ** 2)))
+    layers += [threads(np.hypot(fx, 1.3 * fy), 0.11) for _ in range(2)]
+    trabeculae = sum(layers) + 1.2 * field(np.exp(-((round_frequency / 0.025) ** 2)))
     coarse = field(
         1.0 / (0.01 + np.hypot(fx, 3.0 * fy)) ** 1.2 * np.exp(-((round_frequency / 0.15) ** 2))
     )
-    noise = field(np.exp(-(round_frequency**2) / (2 * 0.40**2)))
+    noise = field(np.exp(-(round_frequency**2) / (2 * 0.40**2)) / (0.04 + round_frequency) ** 0.6)
     return np.stack([_standard(trabeculae), coarse, noise]).astype(np.float32)
 
 
