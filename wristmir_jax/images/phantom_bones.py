@@ -456,9 +456,9 @@ def carpals(anatomy: Anatomy, injury: Injury, lateral: bool, density: float) -> 
                 half_height=b,
                 depth=(0.28 if lateral else 0.36) * (a + b),
                 **waves,
-                rim=0.025 * width * (0.6 + 0.4 * grown),
-                mu_rim=(0.7 if lateral else 1.1) * MU_CORTEX * density * seen,
-                mu_inside=(0.22 if lateral else 0.27) * MU_CORTEX * density * seen,
+                rim=0.023 * width * (0.6 + 0.4 * grown),
+                mu_rim=(0.6 if lateral else 0.75) * MU_CORTEX * density * seen,
+                mu_inside=(0.17 if lateral else 0.20) * MU_CORTEX * density * seen,
                 **(
                     dict(
                         line=min(0.2 + 0.4 * injury.scaphoid, 0.8),
@@ -475,6 +475,7 @@ def carpals(anatomy: Anatomy, injury: Injury, lateral: bool, density: float) -> 
 
 # Where a bone's edges lie behind each other on a PA film: place along its length, slope, width.
 _DENSE = {
+    "capitate": (-0.45, 0.3, 0.50),
     "hamate": (0.15, 0.5, 0.35),
     "lunate": (-0.1, 1.6, 0.25),
     "triquetrum": (0.1, 0.2, 0.40),
@@ -489,7 +490,7 @@ def _dense_line(name: str, half_length: float, lateral: bool) -> dict[str, float
         return {}
     at, slope, line_width = _DENSE[name]
     return dict(
-        line=-0.35,
+        line=-0.45,
         line_at=at * half_length,
         line_slope=slope,
         line_width=line_width * half_length,

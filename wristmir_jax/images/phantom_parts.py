@@ -15,7 +15,7 @@ NUM_BREAKABLE = 4
 NUM_LETTERS = 16
 # 1/mm above soft tissue at about 40 keV effective; MU_SOFT is that of soft tissue itself, less what
 # processing takes out of the slow changes of a film.
-MU_CORTEX = 0.088
+MU_CORTEX = 0.084
 MU_CALLUS = 0.048
 MU_SOFT = 0.020
 

@@ -29,6 +29,8 @@ from wristmir_jax.images.phantom_parts import (
 _TEXTURE = 1024
 # Contrast of planes of muscle and fat along the limb.
 _PLANES = 0.022
+# Optical thickness of what scatters on to the film beside the limb.
+_VEIL = 0.10
 _DRAWN = ("tubes", "blobs", "segments", "strokes")
 
 
@@ -129,7 +131,7 @@ def _blob(x, y, p: Blob, texture, pixel):
     inner = 2.0 * (p.depth - p.rim) * jnp.sqrt(jnp.maximum(1.0 - r_inner * r_inner, 0.0))
     # The shell is denser where other bones press on its long sides.
     shell = p.mu_rim * (0.65 + 0.7 * jnp.minimum(w2, 1.0))
-    mass = (shell * (outer - inner) + p.mu_inside * inner) * texture
+    mass = shell * (outer - inner) + p.mu_inside * inner * texture
     side = u - p.split_at - p.split_slope * w
     kept = jnp.where(p.keep == 0.0, 1.0, _ramp(p.keep * side / (0.7 * pixel)))
     clipped = 1.0 - p.clip * _ramp((p.clip_at - w) / pixel)
@@ -222,15 +224,22 @@ def _soft_tissue(x, y, f: Field, coarse, strokes, finish: Finish | None):
     thinner = 1.0 - f.soft_thin * _ramp(y / f.soft_half - 1.0)
     limb = limb * (0.93 + 0.10 * core) * thinner
     soft = f.mu_soft * limb * (1.0 + _PLANES * coarse)
+    # Processing takes more from what surrounds the limb the nearer it is.
+    beside = _bump(jnp.maximum(jnp.abs(soft_x) / half - 1.0, 0.0) / 0.6)
+    soft = soft + _VEIL * (1.0 - 0.7 * beside)
 
-    inner_half, inner_depth = half + f.cast_gap, depth + f.cast_gap
+    # Wound by hand: neither smooth nor cut off square.
+    wave = _triangle_wave(0.021 * y + 0.004 * soft_x)
+    wave = wave * (1.5 - 0.5 * wave * wave)
+    gap = f.cast_gap * (1.0 + 0.35 * wave)
+    inner_half, inner_depth = half + gap, depth + gap
     ring = _chord(soft_x, inner_half + f.cast_thickness, inner_depth + f.cast_thickness) - _chord(
         soft_x, inner_half, inner_depth
     )
     weave = 1.0 + f.cast_texture * (
         0.6 * _triangle_wave(0.23 * (x + y)) * _triangle_wave(0.23 * (x - y)) + 0.5 * coarse
     )
-    cast = f.cast_mu * ring * weave * _ramp((f.cast_end - y) / 1.5)
+    cast = f.cast_mu * ring * weave * _ramp((f.cast_end - y - 0.2 * soft_x + 2.0 * wave) / 2.0)
     if finish is not None:
         side = _ramp(finish.slab * soft_x / 3.0 + 1.0 - jnp.abs(finish.slab))
         cast = cast * side * _ramp((y - finish.cast_start) / 1.5)
@@ -388,7 +397,7 @@ def _attenuate(scene: Scene, textures, size: int):
     trabeculae = jnp.where(jnp.abs(cos) > jnp.abs(sin), trabeculae, trabeculae.T)
     coarse = _window(textures[1], f.texture_column, f.texture_row, size)
     # Small bones are all spongy.
-    texture, spongy = 1.0 + f.bone_texture * trabeculae, 1.0 + 1.7 * f.bone_texture * trabeculae
+    texture, spongy = 1.0 + f.bone_texture * trabeculae, 1.0 + 2.2 * f.bone_texture * trabeculae
     total = _soft_tissue(x, y, f, coarse, scene.strokes, finish)
     for i in range(NUM_BREAKABLE):
         total += _tube(x, y, Tube(*scene.tubes[i]), texture, pixel, can_break=True)

@@ -77,6 +77,7 @@ class Pose:
     floor: float
     noise: float
     soft_curve: float
+    soft_size: float
     marker_x: float
     marker_y: float
     marker_size: float
@@ -123,14 +124,15 @@ def sample_pose(anatomy: Anatomy, size: int, rng: np.random.Generator) -> Pose:
         film_half_width=half_width,
         film_half_height=half_height,
         film_rotation=float(np.deg2rad(rng.normal(0.0, 2.0))),
-        frame=float(rng.random() < 0.88) * rng.uniform(0.15, 0.6),
+        frame=float(rng.random() < 0.93) * rng.uniform(0.15, 0.6),
         frame_width=rng.uniform(1.3, 2.6),
         frame_skew=tuple(rng.uniform(-1.2, 1.2, 2)),
         level=rng.uniform(0.44, 0.62),
         gamma=rng.uniform(0.90, 1.20),
-        floor=rng.uniform(0.05, 0.14),
+        floor=rng.uniform(0.05, 0.13),
         noise=rng.uniform(0.005, 0.020),
         soft_curve=rng.uniform(0.62, 0.85),
+        soft_size=float(np.exp(rng.uniform(-0.1, 0.08))),
         marker_x=side * half_width * rng.uniform(0.80, 1.0),
         marker_y=half_height * rng.uniform(-0.8, 0.65),
         marker_size=rng.uniform(6.0, 8.0) if rng.random() < 0.8 else rng.uniform(2.5, 4.0),
@@ -312,7 +314,8 @@ def _field(
     size: int,
 ) -> Field:
     width = anatomy.width
-    soft_half = width * (0.62 if lateral else 1.08) + 1.5
+    # Small children's arms are fat.
+    soft_half = pose.soft_size * (0.60 * width + 6.0 if lateral else 0.70 * width + 11.0)
     soft_depth = 1.25 if lateral else 0.66
     start = np.array((0.36, 1.1) if lateral else (0.70, 1.0)) * width
     along = np.deg2rad(55.0 if lateral else 64.0)
