@@ -248,8 +248,12 @@ def _soft_tissue(x, y, f: Field, coarse, strokes, finish: Finish | None):
 
 def _shuttered(value, edge, film_x, film_y, f: Field):
     """Grey with the glow inside the field's edge: the penumbra of the shutter, white as bone is."""
-    skew = f.frame_skew_x * film_x / f.film_half_width + f.frame_skew_y * film_y / f.film_half_height
-    glow = f.frame * jnp.clip(1.0 + skew, 0.0, 2.0) * jnp.exp(jnp.minimum(edge, 0.0) / f.frame_width)
+    skew = (
+        f.frame_skew_x * film_x / f.film_half_width + f.frame_skew_y * film_y / f.film_half_height
+    )
+    glow = (
+        f.frame * jnp.clip(1.0 + skew, 0.0, 2.0) * jnp.exp(jnp.minimum(edge, 0.0) / f.frame_width)
+    )
     return value + (0.97 - value) * jnp.minimum(glow, 1.0)
 
 
@@ -397,7 +401,7 @@ def _attenuate(scene: Scene, textures, size: int):
     trabeculae = jnp.where(jnp.abs(cos) > jnp.abs(sin), trabeculae, trabeculae.T)
     coarse = _window(textures[1], f.texture_column, f.texture_row, size)
     # Small bones are all spongy.
-    texture, spongy = 1.0 + f.bone_texture * trabeculae, 1.0 + 2.2 * f.bone_texture * trabeculae
+    texture, spongy = 1.0 + f.bone_texture * trabeculae, 1.0 + 1.6 * f.bone_texture * trabeculae
     total = _soft_tissue(x, y, f, coarse, scene.strokes, finish)
     for i in range(NUM_BREAKABLE):
         total += _tube(x, y, Tube(*scene.tubes[i]), texture, pixel, can_break=True)
