@@ -169,8 +169,8 @@ class Field(NamedTuple):
     Attributes:
         spacing: mm a pixel. rotation, shift_x, shift_y, mirror: of the wrist on the film.
         soft_x .. soft_depth: centre line, half-width and relative depth of the soft tissue, its
-            widening towards elbow and hand; the hand is thinner by `soft_thin`. bend_at, bend_shift, bend_slope: how it follows a
-            displaced hand. swell_*: a swelling.
+            widening towards elbow and hand; the hand is thinner by the share `soft_thin`.
+        bend_at, bend_shift, bend_slope: how it follows a displaced hand. swell_*: a swelling.
         thumb_*: the ball of the thumb as a thick stroke.
         mu_soft: 1/mm. soft_curve: power of the thickness of soft tissue, which processing flattens.
         cast_*: ring of cast around the soft tissue, up to the height `cast_end`.
