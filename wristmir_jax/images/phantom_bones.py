@@ -459,15 +459,7 @@ def carpals(anatomy: Anatomy, injury: Injury, lateral: bool, density: float) -> 
                 rim=0.023 * width * (0.6 + 0.4 * grown),
                 mu_rim=(0.6 if lateral else 0.75) * MU_CORTEX * density * seen,
                 mu_inside=(0.17 if lateral else 0.20) * MU_CORTEX * density * seen,
-                **(
-                    dict(
-                        line=min(0.2 + 0.4 * injury.scaphoid, 0.8),
-                        line_width=0.45 * injury.scaphoid + 0.15,
-                        line_slope=0.2,
-                    )
-                    if bone.name == "scaphoid" and injury.scaphoid > 0
-                    else _dense_line(bone.name, a, lateral)
-                ),
+                **_line(bone.name, a, injury.scaphoid, lateral),
             )
         )
     return blobs
@@ -479,13 +471,18 @@ _DENSE = {
     "hamate": (0.15, 0.5, 0.35),
     "lunate": (-0.1, 1.6, 0.25),
     "triquetrum": (0.1, 0.2, 0.40),
-    "scaphoid": (-0.2, 0.4, 0.30),
     "trapezium": (0.2, -0.8, 0.30),
 }
 
 
-def _dense_line(name: str, half_length: float, lateral: bool) -> dict[str, float]:
-    """Fields of a `Blob` whose line is denser instead of lucent."""
+def _line(name: str, half_length: float, fractured: float, lateral: bool) -> dict[str, float]:
+    """Fields of a `Blob` for the line across a carpal: a fractured scaphoid's, or a denser one."""
+    if name == "scaphoid" and fractured > 0:
+        return dict(
+            line=min(0.2 + 0.4 * fractured, 0.8),
+            line_width=0.45 * fractured + 0.15,
+            line_slope=0.2,
+        )
     if lateral or name not in _DENSE:
         return {}
     at, slope, line_width = _DENSE[name]

@@ -103,7 +103,8 @@ class Blob(NamedTuple):
             radius: a Fourier series in the angle from the first half-axis.
         keep, split_at, split_slope: draws one side of a split (-1 below, 1 above it), 0 all.
         clip, clip_at: 1 hides what lies below `clip_at` on the second axis.
-        line, line_at, line_slope, line_width: depth 0..1 and place of a lucent line across.
+        line, line_at, line_slope, line_width: depth 0..1 and place of a lucent line across; a
+            negative depth makes it denser.
     """
 
     center_x: Value = 0.0
