@@ -124,7 +124,7 @@ def sample_pose(anatomy: Anatomy, size: int, rng: np.random.Generator) -> Pose:
         film_half_width=half_width,
         film_half_height=half_height,
         film_rotation=float(np.deg2rad(rng.normal(0.0, 2.0))),
-        frame=float(rng.random() < 0.93) * rng.uniform(0.15, 0.6),
+        frame=float(rng.random() < 0.93) * rng.uniform(0.2, 0.75),
         frame_width=rng.uniform(1.3, 2.6),
         frame_skew=tuple(rng.uniform(-1.2, 1.2, 2)),
         level=rng.uniform(0.44, 0.62),
