@@ -92,11 +92,11 @@ class LongBone:
             flare_right=flare * (1.0 + 0.25 * self.side),
             flare_length=self.flare_length,
             depth=self.depth,
-            cortex_shaft=min(anatomy.cortex, 0.42 * shaft),
-            cortex_end=0.024 * anatomy.width,
+            cortex_shaft=min(1.25 * anatomy.cortex, 0.45 * shaft),
+            cortex_end=0.014 * anatomy.width,
             marrow_shaft=0.12 * density,
-            marrow_end=0.30 * density,
-            end_line=0.26 * (1.0 - anatomy.closure),
+            marrow_end=0.27 * density,
+            end_line=0.34 * (1.0 - anatomy.closure),
             end_curve=-0.05 - self.dome * (shaft / (0.76 * self.half)) ** 2,
             end_wave=0.15,
             callus_mu=MU_CALLUS,
@@ -373,11 +373,24 @@ def _radial_epiphysis(anatomy: Anatomy, lateral: bool, density: float, radius: L
         depth=0.85 * radius.half * radius.depth * (0.3 + 0.7 * grown),
         **form,
         **waves,
-        rim=0.030 * width,
+        **({} if lateral else _joint_line(form)),
+        rim=0.024 * width,
         mu_rim=0.7 * MU_CORTEX * density * seen,
         mu_inside=0.30 * MU_CORTEX * density * seen,
         clip=anatomy.closure,
         clip_at=-up - 0.04 * width,
+    )
+
+
+def _joint_line(form: dict[str, float]) -> dict[str, float]:
+    """The dorsal rim of the radius' joint surface, behind the epiphysis on a PA film."""
+    # Nearly along the first axis: far more across than the slope of a line across it would be.
+    slope = 5.0
+    return dict(
+        line=-0.5,
+        line_at=-0.1 * slope * form["half_height"],
+        line_slope=slope,
+        line_width=0.22 * slope * form["half_height"],
     )
 
 
@@ -443,17 +456,42 @@ def carpals(anatomy: Anatomy, injury: Injury, lateral: bool, density: float) -> 
                 half_height=b,
                 depth=(0.28 if lateral else 0.36) * (a + b),
                 **waves,
-                rim=0.024 * width * (0.6 + 0.4 * grown),
-                mu_rim=0.62 * MU_CORTEX * density * seen,
-                mu_inside=0.27 * MU_CORTEX * density * seen,
-                line=min(0.2 + 0.4 * injury.scaphoid, 0.8)
-                if bone.name == "scaphoid" and injury.scaphoid > 0
-                else 0.0,
-                line_width=0.45 * injury.scaphoid + 0.15,
-                line_slope=0.2,
+                rim=0.023 * width * (0.6 + 0.4 * grown),
+                mu_rim=(0.6 if lateral else 0.85) * MU_CORTEX * density * seen,
+                mu_inside=(0.17 if lateral else 0.20) * MU_CORTEX * density * seen,
+                **_line(bone.name, a, injury.scaphoid, lateral),
             )
         )
     return blobs
+
+
+# Where a bone's edges lie behind each other on a PA film: place along its length, slope, width.
+_DENSE = {
+    "capitate": (-0.45, 0.3, 0.50),
+    "hamate": (0.15, 0.5, 0.35),
+    "lunate": (-0.1, 1.6, 0.25),
+    "triquetrum": (0.1, 0.2, 0.40),
+    "trapezium": (0.2, -0.8, 0.30),
+}
+
+
+def _line(name: str, half_length: float, fractured: float, lateral: bool) -> dict[str, float]:
+    """Fields of a `Blob` for the line across a carpal: a fractured scaphoid's, or a denser one."""
+    if name == "scaphoid" and fractured > 0:
+        return dict(
+            line=min(0.2 + 0.4 * fractured, 0.8),
+            line_width=0.45 * fractured + 0.15,
+            line_slope=0.2,
+        )
+    if lateral or name not in _DENSE:
+        return {}
+    at, slope, line_width = _DENSE[name]
+    return dict(
+        line=-0.45,
+        line_at=at * half_length,
+        line_slope=slope,
+        line_width=line_width * half_length,
+    )
 
 
 def _scale(anatomy: Anatomy, lateral: bool) -> tuple[str, float]:
@@ -519,10 +557,10 @@ def metacarpals(anatomy: Anatomy, lateral: bool, density: float) -> list[Tube]:
                 base_flare=flare,
                 base_length=0.22 * width,
                 base_curve=0.05 * width,
-                cortex_shaft=0.050 * width,
-                cortex_end=0.022 * width,
-                marrow_shaft=0.16 * density,
-                marrow_end=0.28 * density,
+                cortex_shaft=0.072 * width,
+                cortex_end=0.014 * width,
+                marrow_shaft=0.06 * density,
+                marrow_end=0.24 * density,
                 end_line=0.08,
             )
         )

@@ -117,12 +117,12 @@ def sample_film(
         posture=sample_posture(rng),
         noise=float(0.011 * noise_scale),
         frame=frame,
-        frame_width=frame_width * side,
+        frame_width=0.6 * frame_width * side,
         cast=(
             rng.uniform(0.5, 4.0),
             rng.uniform(3.0, 8.0),
             float(np.exp(rng.uniform(np.log(0.012), np.log(0.05)))),
-            rng.uniform(0.05, 0.28),
+            rng.uniform(0.03, 0.20),
             rng.uniform(1.6, 3.4),
             rng.uniform(-9.0, -3.0) if chance(0.5) else -1e4,
         ),
@@ -292,6 +292,11 @@ def _exposure(disturbance: float, chance, rng: np.random.Generator) -> dict:
     )
 
 
+def bone_texture(spacing: float) -> float:
+    """Contrast of trabeculae on pixels of `spacing` mm, of which coarse ones average many."""
+    return 0.13 * min(1.0, (0.2 / spacing) ** 0.5)
+
+
 def place(field: Field, film: Film, width: float, optical: float) -> Field:
     """The field of a tidy film with the wrist where `film` puts it.
 
@@ -309,6 +314,7 @@ def place(field: Field, film: Film, width: float, optical: float) -> Field:
     gap, thickness, attenuation, texture, end, _ = film.cast
     return field._replace(
         spacing=film.spacing,
+        bone_texture=bone_texture(film.spacing),
         rotation=rotation,
         shift_x=field.mirror * film.at_x - (cos * x - sin * y),
         shift_y=film.at_y - (sin * x + cos * y),

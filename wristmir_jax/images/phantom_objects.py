@@ -8,14 +8,14 @@ from wristmir_jax.images.phantom_bones import Motion
 from wristmir_jax.images.phantom_films import Film
 from wristmir_jax.images.phantom_parts import NUM_LETTERS, Segment, Tube
 
-NUM_SEGMENTS = 34
+NUM_SEGMENTS = 36
 _NOTHING = Segment()
 
 _GLYPHS = {
     "left": (((0, 0), (0, 1.2)), ((0, 0), (0.7, 0))),
     "right": (
-        ((0, 0), (0, 1.2)), ((0, 1.2), (0.62, 0.95)), ((0.62, 0.95), (0, 0.6)),
-        ((0.2, 0.6), (0.7, 0)),
+        ((0, 0), (0, 1.2)), ((0, 1.2), (0.5, 1.2)), ((0, 0.6), (0.5, 0.6)),
+        ((0.6, 0.7), (0.6, 1.1)), ((0.3, 0.5), (0.62, 0)),
     ),
 }  # fmt: skip
 # Seven strokes of a digit and two diagonals, in a cell of 0.6 x 1.
@@ -27,13 +27,19 @@ _CELL = (
 
 
 def marker(laterality: str, x: float, y: float, size: float) -> list[Segment]:
-    """Strokes of a lead L or R with its lower left corner at (x, y) mm; never mirrored."""
-    return [
+    """A lead L or R with its lower left corner at (x, y) mm, never mirrored, and what it sits on.
+
+    The plastic it sits on comes last.
+    """
+    strokes = [
         Segment(
-            x + a[0] * size, y + a[1] * size, x + b[0] * size, y + b[1] * size, 0.11 * size, 2.0, 1
+            x + a[0] * size, y + a[1] * size, x + b[0] * size, y + b[1] * size, 0.13 * size, 2.0, 1
         )
         for a, b in _GLYPHS[laterality]
     ]
+    middle, half = x + 0.38 * size, 0.78 * size
+    card = Segment(middle, y, middle, y + 1.5 * size, half, 0.035 / (2.0 * half), 1)
+    return [*strokes, card]
 
 
 def segments_of(

@@ -13,9 +13,10 @@ import numpy as np
 NUM_BREAKABLE = 4
 # Segments of a film that is not tidy: so many that are burned in come last.
 NUM_LETTERS = 16
-# 1/mm above soft tissue at about 60 keV effective; MU_SOFT is that of soft tissue itself.
-MU_CORTEX = 0.060
-MU_CALLUS = 0.032
+# 1/mm above soft tissue at about 40 keV effective; MU_SOFT is that of soft tissue itself, less what
+# processing takes out of the slow changes of a film.
+MU_CORTEX = 0.084
+MU_CALLUS = 0.048
 MU_SOFT = 0.020
 
 # A float where a scene is built, a traced scalar where it is drawn.
@@ -102,7 +103,8 @@ class Blob(NamedTuple):
             radius: a Fourier series in the angle from the first half-axis.
         keep, split_at, split_slope: draws one side of a split (-1 below, 1 above it), 0 all.
         clip, clip_at: 1 hides what lies below `clip_at` on the second axis.
-        line, line_at, line_slope, line_width: depth 0..1 and place of a lucent line across.
+        line, line_at, line_slope, line_width: depth 0..1 and place of a lucent line across; a
+            negative depth makes it denser.
     """
 
     center_x: Value = 0.0
@@ -168,12 +170,15 @@ class Field(NamedTuple):
     Attributes:
         spacing: mm a pixel. rotation, shift_x, shift_y, mirror: of the wrist on the film.
         soft_x .. soft_depth: centre line, half-width and relative depth of the soft tissue, its
-            widening towards elbow and hand. bend_at, bend_shift, bend_slope: how it follows a
-            displaced hand. swell_*: a swelling.
+            widening towards elbow and hand; the hand is thinner by the share `soft_thin`.
+        bend_at, bend_shift, bend_slope: how it follows a displaced hand. swell_*: a swelling.
         thumb_*: the ball of the thumb as a thick stroke.
-        mu_soft: 1/mm. cast_*: ring of cast around the soft tissue, up to the height `cast_end`.
+        mu_soft: 1/mm. soft_curve: power of the thickness of soft tissue, which processing flattens.
+        cast_*: ring of cast around the soft tissue, up to the height `cast_end`.
         bone_texture: contrast of trabeculae.
-        film_*, frame, frame_width: the collimated rectangle and the white of the shutter inside it.
+        film_*, frame, frame_width: the collimated rectangle and the glow of the shutter inside it:
+            grey at its edge and the length (mm) over which it falls to a third. frame_skew_*: by
+            which share it is brighter at the right and at the upper edge.
         exposure, gamma, floor, noise: from optical thickness to grey.
         texture_row .. noise_column: windows of the textures.
     """
@@ -189,6 +194,7 @@ class Field(NamedTuple):
     soft_forearm: Value
     soft_hand: Value
     soft_depth: Value
+    soft_thin: Value
     bend_at: Value
     bend_shift: Value
     bend_slope: Value
@@ -202,6 +208,7 @@ class Field(NamedTuple):
     thumb_y1: Value
     thumb_radius: Value
     mu_soft: Value
+    soft_curve: Value
     cast_mu: Value
     cast_gap: Value
     cast_thickness: Value
@@ -213,6 +220,8 @@ class Field(NamedTuple):
     film_rotation: Value
     frame: Value
     frame_width: Value
+    frame_skew_x: Value
+    frame_skew_y: Value
     exposure: Value
     gamma: Value
     floor: Value

@@ -27,6 +27,10 @@ from wristmir_jax.images.phantom_parts import (
 )
 
 _TEXTURE = 1024
+# Contrast of planes of muscle and fat along the limb.
+_PLANES = 0.022
+# Optical thickness of what scatters on to the film beside the limb.
+_VEIL = 0.10
 _DRAWN = ("tubes", "blobs", "segments", "strokes")
 
 
@@ -79,9 +83,9 @@ def _tube(x, y, p: Tube, texture, pixel, can_break: bool):
     )
     marrow = p.marrow_shaft + (p.marrow_end - p.marrow_shaft) * flare
     # Zone of provisional calcification: a white line just inside the growing end.
-    density = marrow * texture + p.end_line * _bump((u - end + 0.9) / 1.1)
+    density = marrow + p.end_line * _bump((u - end + 0.9) / 1.1)
     if not can_break:
-        return MU_CORTEX * (outer - inner + density * inner) * inside
+        return MU_CORTEX * (outer - inner + density * inner) * texture * inside
 
     jag = _triangle_wave(v * 0.12 + p.jag_phase) + 0.5 * _triangle_wave(
         v * 0.37 + 2.3 * p.jag_phase
@@ -96,7 +100,7 @@ def _tube(x, y, p: Tube, texture, pixel, can_break: bool):
     )
     kept = _ramp(p.keep * line / (p.cut_soft + 0.7 * pixel))
     density = density + p.band * _bump(line / p.band_width)
-    bone = MU_CORTEX * (outer - inner + density * inner) * kept
+    bone = MU_CORTEX * (outer - inner + density * inner) * texture * kept
 
     callus = _bump((u - p.bump_at) / p.callus_length)
     sleeve_left, sleeve_right = p.callus_left * callus, p.callus_right * callus
@@ -122,9 +126,12 @@ def _blob(x, y, p: Blob, texture, pixel):
     grow_w = 1.0 / jnp.maximum(1.0 - p.rim / p.half_height, 0.3) ** 2
     u2, w2 = u2 * grow_u, w2 * grow_w
     r_inner = (1.0 - p.square) * (u2 + w2) + p.square * (u2 * u2 + w2 * w2)
-    outer = 2.0 * p.depth * jnp.sqrt(jnp.maximum(1.0 - r, 0.0))
-    inner = 2.0 * (p.depth - p.rim) * jnp.sqrt(jnp.maximum(1.0 - r_inner, 0.0))
-    mass = p.mu_rim * (outer - inner) + p.mu_inside * inner * texture
+    # Small bones are flatter than ellipsoids: their edges are steep.
+    outer = 2.0 * p.depth * jnp.sqrt(jnp.maximum(1.0 - r * r, 0.0))
+    inner = 2.0 * (p.depth - p.rim) * jnp.sqrt(jnp.maximum(1.0 - r_inner * r_inner, 0.0))
+    # The shell is denser where other bones press on its long sides.
+    shell = p.mu_rim * (0.65 + 0.7 * jnp.minimum(w2, 1.0))
+    mass = shell * (outer - inner) + p.mu_inside * inner * texture
     side = u - p.split_at - p.split_slope * w
     kept = jnp.where(p.keep == 0.0, 1.0, _ramp(p.keep * side / (0.7 * pixel)))
     clipped = 1.0 - p.clip * _ramp((p.clip_at - w) / pixel)
@@ -154,8 +161,9 @@ def _segment(x, y, film_x, film_y, p: Segment, pixel):
     y = jnp.where(p.film > 0.0, film_y, y)
     ex, ey = p.x1 - p.x0, p.y1 - p.y0
     dx, dy = x - p.x0, y - p.y0
-    t = jnp.clip((dx * ex + dy * ey) / (ex * ex + ey * ey + 1e-6), 0.0, 1.0)
-    d = jnp.sqrt((dx - t * ex) ** 2 + (dy - t * ey) ** 2)
+    long = jnp.sqrt(ex * ex + ey * ey + 1e-6)
+    along = jnp.abs((dx * ex + dy * ey) / long - 0.5 * long) - 0.5 * long
+    d = jnp.maximum(along, jnp.abs(dx * ey - dy * ex) / long)
     return p.mu * _ramp((p.radius - d) / (0.6 * pixel)) * 2.0 * p.radius
 
 
@@ -191,7 +199,6 @@ def _soft_tissue(x, y, f: Field, coarse, strokes, finish: Finish | None):
     t = jnp.clip((dx * ex + dy * ey) / (ex * ex + ey * ey), 0.0, 1.0)
     d2 = (dx - t * ex) ** 2 + (dy - t * ey) ** 2
     thumb = 2.0 * jnp.sqrt(jnp.maximum(f.thumb_radius**2 - d2, 0.0))
-    # The coarse texture stands for planes of muscle and fat.
     limb = jnp.maximum(_chord(soft_x, half, depth), thumb)
     if finish is not None:
         # The palm is round: its sides end lower.
@@ -210,22 +217,44 @@ def _soft_tissue(x, y, f: Field, coarse, strokes, finish: Finish | None):
 
         (limb, added), _ = jax.lax.scan(joined, (limb, jnp.zeros_like(limb)), strokes)
         limb = jnp.maximum(limb + added, 0.0)
-    # Tidy films take no processing that would bring these planes out.
-    planes = 0.05 if finish is None else 0.03
-    soft = f.mu_soft * limb * (1.0 + planes * coarse)
+    thick = 2.0 * f.soft_depth * f.soft_half
+    limb = thick * (limb / thick + 1e-6) ** f.soft_curve
+    # Muscle under the skin's fat.
+    core = jnp.sqrt(jnp.maximum(1.0 - (soft_x / (0.82 * half)) ** 2, 0.0))
+    thinner = 1.0 - f.soft_thin * _ramp(y / f.soft_half - 1.0)
+    limb = limb * (0.93 + 0.10 * core) * thinner
+    soft = f.mu_soft * limb * (1.0 + _PLANES * coarse)
+    # Processing takes more from what surrounds the limb the nearer it is.
+    beside = _bump(jnp.maximum(jnp.abs(soft_x) / half - 1.0, 0.0) / 0.6)
+    soft = soft + _VEIL * (1.0 - 0.7 * beside)
 
-    inner_half, inner_depth = half + f.cast_gap, depth + f.cast_gap
+    # Wound by hand: neither smooth nor cut off square.
+    wave = _triangle_wave(0.021 * y + 0.004 * soft_x)
+    wave = wave * (1.5 - 0.5 * wave * wave)
+    gap = f.cast_gap * (1.0 + 0.35 * wave)
+    inner_half, inner_depth = half + gap, depth + gap
     ring = _chord(soft_x, inner_half + f.cast_thickness, inner_depth + f.cast_thickness) - _chord(
         soft_x, inner_half, inner_depth
     )
     weave = 1.0 + f.cast_texture * (
         0.6 * _triangle_wave(0.23 * (x + y)) * _triangle_wave(0.23 * (x - y)) + 0.5 * coarse
     )
-    cast = f.cast_mu * ring * weave * _ramp((f.cast_end - y) / 1.5)
+    cast = f.cast_mu * ring * weave * _ramp((f.cast_end - y - 0.2 * soft_x + 2.0 * wave) / 2.0)
     if finish is not None:
         side = _ramp(finish.slab * soft_x / 3.0 + 1.0 - jnp.abs(finish.slab))
         cast = cast * side * _ramp((y - finish.cast_start) / 1.5)
     return soft + cast
+
+
+def _shuttered(value, edge, film_x, film_y, f: Field):
+    """Grey with the glow inside the field's edge: the penumbra of the shutter, white as bone is."""
+    skew = (
+        f.frame_skew_x * film_x / f.film_half_width + f.frame_skew_y * film_y / f.film_half_height
+    )
+    glow = (
+        f.frame * jnp.clip(1.0 + skew, 0.0, 2.0) * jnp.exp(jnp.minimum(edge, 0.0) / f.frame_width)
+    )
+    return value + (0.97 - value) * jnp.minimum(glow, 1.0)
 
 
 def _detect(attenuation, film_x, film_y, f: Field, noise):
@@ -238,9 +267,7 @@ def _detect(attenuation, film_x, film_y, f: Field, noise):
     across = jnp.abs(cos * film_x + sin * film_y) - f.film_half_width
     along = jnp.abs(cos * film_y - sin * film_x) - f.film_half_height
     edge = jnp.maximum(across, along)
-    # Under the shutter the detector sees nothing, which is white before the film is cut out.
-    shutter = f.frame * _ramp((edge + f.frame_width) / f.frame_width)
-    value = (value + (0.97 - value) * shutter) * _ramp(-edge / f.spacing)
+    value = _shuttered(value, edge, film_x, film_y, f) * _ramp(-edge / f.spacing)
     return (jnp.clip(value, 0.0, 1.0) * 65535.0 + 0.5).astype(jnp.uint16)
 
 
@@ -336,8 +363,7 @@ def _process(attenuation, burned, film_x, film_y, f: Field, finish: Finish, nois
     value = value + finish.grain * noise + finish.banding * jnp.roll(coarse, 7, 0)[:, :1]
 
     edge = field_edge(film_x, film_y, finish)
-    shutter = f.frame * _ramp((edge + f.frame_width) / f.frame_width)
-    value = value + (0.97 - value) * shutter
+    value = _shuttered(value, edge, film_x, film_y, f)
     inside = _ramp(-edge / f.spacing)
     value = value * inside + finish.outside * (1.0 - inside)
     strip = strip_edge(film_x, film_y, finish) + finish.strip_ragged * (
@@ -371,8 +397,11 @@ def _attenuate(scene: Scene, textures, size: int):
     y = cos * my - sin * mx
 
     trabeculae = _window(textures[0], f.texture_row, f.texture_column, size)
+    # They run along the bones.
+    trabeculae = jnp.where(jnp.abs(cos) > jnp.abs(sin), trabeculae, trabeculae.T)
     coarse = _window(textures[1], f.texture_column, f.texture_row, size)
-    texture = 1.0 + f.bone_texture * (trabeculae + 0.5 * coarse)
+    # Small bones are all spongy.
+    texture, spongy = 1.0 + f.bone_texture * trabeculae, 1.0 + 1.6 * f.bone_texture * trabeculae
     total = _soft_tissue(x, y, f, coarse, scene.strokes, finish)
     for i in range(NUM_BREAKABLE):
         total += _tube(x, y, Tube(*scene.tubes[i]), texture, pixel, can_break=True)
@@ -381,7 +410,7 @@ def _attenuate(scene: Scene, textures, size: int):
         return _tube(x, y, Tube(*part), texture, pixel, can_break=False)
 
     def blob(part):
-        return _blob(x, y, Blob(*part), texture, pixel)
+        return _blob(x, y, Blob(*part), spongy, pixel)
 
     def metal(part):
         p = Segment(*part)
@@ -428,26 +457,38 @@ def _finish(attenuation, burned, scene: Scene, textures, size: int):
     return _process(attenuation, burned, *_film_grid(f, size), f, finish, noise, coarse)
 
 
+def _standard(plane: np.ndarray) -> np.ndarray:
+    return (plane - plane.mean()) / plane.std()
+
+
 @functools.cache
 def _textures() -> np.ndarray:
     """(3, 1024, 1024) float32 of unit variance: trabeculae along the bone, coarse planes, noise.
 
-    Drawn once from a fixed seed; films take windows of them at offsets of their own.
+    Drawn once from a fixed seed; films take windows of them at offsets of their own. Trabeculae are
+    threads: crests where smooth random fields pass through their means, in several layers.
     """
     rng = np.random.default_rng(20260101)
     fy = np.fft.fftfreq(_TEXTURE)[:, None]
     fx = np.fft.rfftfreq(_TEXTURE)[None, :]
-    shapes = (
-        np.exp(-((fx / 0.22) ** 2) - (fy / 0.07) ** 2) * (1 - np.exp(-((fx / 0.05) ** 2))),
-        1.0 / (0.01 + np.hypot(fx, 0.6 * fy)) ** 1.5 * np.exp(-((np.hypot(fx, fy) / 0.12) ** 2)),
-        np.exp(-(np.hypot(fx, fy) ** 2) / (2 * 0.22**2)),
-    )
-    planes = []
-    for shape in shapes:
+
+    def field(shape: np.ndarray) -> np.ndarray:
         white = np.fft.rfft2(rng.standard_normal((_TEXTURE, _TEXTURE)))
-        plane = np.fft.irfft2(white * shape, s=(_TEXTURE, _TEXTURE))
-        planes.append((plane - plane.mean()) / plane.std())
-    return np.stack(planes).astype(np.float32)
+        return _standard(np.fft.irfft2(white * shape, s=(_TEXTURE, _TEXTURE)))
+
+    def threads(frequency: np.ndarray, middle: float) -> np.ndarray:
+        crests = np.exp(-2.0 * np.abs(field(np.exp(-(((frequency - middle) / 0.04) ** 2)))))
+        return _standard(crests)
+
+    round_frequency = np.hypot(fx, fy)
+    layers = [threads(np.hypot(fx, 4.0 * fy), 0.14) for _ in range(3)]
+    layers += [threads(np.hypot(fx, 1.3 * fy), 0.11) for _ in range(2)]
+    trabeculae = sum(layers) + 1.2 * field(np.exp(-((round_frequency / 0.025) ** 2)))
+    coarse = field(
+        1.0 / (0.01 + np.hypot(fx, 3.0 * fy)) ** 1.2 * np.exp(-((round_frequency / 0.15) ** 2))
+    )
+    noise = field(np.exp(-(round_frequency**2) / (2 * 0.40**2)) / (0.04 + round_frequency) ** 0.6)
+    return np.stack([_standard(trabeculae), coarse, noise]).astype(np.float32)
 
 
 @functools.partial(jax.jit, static_argnames="size")

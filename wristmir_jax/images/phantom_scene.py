@@ -28,7 +28,7 @@ from wristmir_jax.images.phantom_parts import (
 )
 from wristmir_jax.images.phantom_render import max_texture_offset
 
-NUM_SEGMENTS = 7
+NUM_SEGMENTS = 9
 # Of films that show more than the wrist: carpals, epiphyses, metacarpals and long bones first.
 _NUM_TUBES = NUM_BREAKABLE + 5 + fingers.NUM_TUBES
 _NUM_BLOBS = 4 + len(CARPALS) + fingers.NUM_BLOBS
@@ -71,10 +71,13 @@ class Pose:
     film_rotation: float
     frame: float
     frame_width: float
+    frame_skew: tuple[float, float]
     level: float
     gamma: float
     floor: float
     noise: float
+    soft_curve: float
+    soft_size: float
     marker_x: float
     marker_y: float
     marker_size: float
@@ -121,15 +124,18 @@ def sample_pose(anatomy: Anatomy, size: int, rng: np.random.Generator) -> Pose:
         film_half_width=half_width,
         film_half_height=half_height,
         film_rotation=float(np.deg2rad(rng.normal(0.0, 2.0))),
-        frame=float(rng.random() < 0.55) * rng.uniform(0.4, 1.0),
-        frame_width=rng.uniform(0.8, 2.5),
-        level=rng.uniform(0.58, 0.74),
-        gamma=rng.uniform(0.95, 1.30),
-        floor=rng.uniform(0.02, 0.14),
-        noise=rng.uniform(0.004, 0.018),
-        marker_x=side * half_width * rng.uniform(0.74, 0.86),
-        marker_y=half_height * rng.uniform(-0.75, 0.75),
-        marker_size=rng.uniform(4.0, 6.5),
+        frame=float(rng.random() < 0.93) * rng.uniform(0.2, 0.75),
+        frame_width=rng.uniform(1.3, 2.6),
+        frame_skew=tuple(rng.uniform(-1.2, 1.2, 2)),
+        level=rng.uniform(0.44, 0.62),
+        gamma=rng.uniform(0.90, 1.20),
+        floor=rng.uniform(0.05, 0.13),
+        noise=rng.uniform(0.005, 0.020),
+        soft_curve=rng.uniform(0.62, 0.85),
+        soft_size=float(np.exp(rng.uniform(-0.1, 0.08))),
+        marker_x=side * half_width * rng.uniform(0.80, 1.0),
+        marker_y=half_height * rng.uniform(-0.8, 0.65),
+        marker_size=rng.uniform(6.0, 8.0) if rng.random() < 0.8 else rng.uniform(2.5, 4.0),
         offsets=tuple(int(v) for v in rng.integers(0, max_texture_offset(size), 4)),
     )
 
@@ -308,7 +314,8 @@ def _field(
     size: int,
 ) -> Field:
     width = anatomy.width
-    soft_half = width * (0.62 if lateral else 1.08) + 1.5
+    # Small children's arms are fat.
+    soft_half = pose.soft_size * (0.60 * width + 6.0 if lateral else 0.70 * width + 11.0)
     soft_depth = 1.25 if lateral else 0.66
     start = np.array((0.36, 1.1) if lateral else (0.70, 1.0)) * width
     along = np.deg2rad(55.0 if lateral else 64.0)
@@ -316,11 +323,12 @@ def _field(
     thumb_x0, thumb_y0 = hand.point(*start)
     thumb_x1, thumb_y1 = hand.point(*end)
     # What the automatic exposure sees: soft tissue, bone, and the cast in front of and behind it.
-    optical = 2.0 * MU_SOFT * soft_depth * soft_half + (0.028 if lateral else 0.017) * width
+    optical = 2.0 * MU_SOFT * soft_depth * soft_half + (0.036 if lateral else 0.026) * width
     optical += 0.15 if extras.cast else 0.0
     row, column, noise_row, noise_column = pose.offsets
+    spacing = 2.0 * pose.film_half_height / size * 1.01
     return Field(
-        spacing=2.0 * pose.film_half_height / size * 1.01,
+        spacing=spacing,
         rotation=pose.rotation,
         # The technician centres what there is: half-way to where the hand went.
         shift_x=(0.3 * pose.shift_x if lateral else 0.42 * width + pose.shift_x) - 0.4 * hand.tx,
@@ -332,6 +340,7 @@ def _field(
         soft_forearm=0.0065 if lateral else 0.0050,
         soft_hand=0.30 if lateral else 0.42,
         soft_depth=soft_depth,
+        soft_thin=0.0 if lateral else 0.2,
         bend_at=-0.1 * width,
         bend_shift=0.85 * hand.tx,
         bend_slope=-float(np.tan(hand.angle)),
@@ -345,17 +354,20 @@ def _field(
         thumb_y1=thumb_y1,
         thumb_radius=0.42 * width,
         mu_soft=MU_SOFT,
-        cast_mu=0.028 if extras.cast else 0.0,
+        soft_curve=pose.soft_curve,
+        cast_mu=0.018 if extras.cast else 0.0,
         cast_gap=1.5,
         cast_thickness=5.5,
-        cast_texture=0.22,
+        cast_texture=0.08,
         cast_end=2.3 * width,
-        bone_texture=0.15,
+        bone_texture=films.bone_texture(spacing),
         film_half_width=pose.film_half_width * (0.82 if lateral else 1.0),
         film_half_height=pose.film_half_height,
         film_rotation=pose.film_rotation,
         frame=pose.frame,
         frame_width=pose.frame_width,
+        frame_skew_x=pose.frame_skew[0],
+        frame_skew_y=pose.frame_skew[1],
         exposure=pose.level / optical,
         gamma=pose.gamma,
         floor=pose.floor,
