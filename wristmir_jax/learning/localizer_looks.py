@@ -1,7 +1,8 @@
 """What the localiser looks at while it learns: squares of films, drawn inside the compiled step.
 
 It looks twice at a film that it is asked about: at all of it, or at parts of it, and then, upright
-and larger, at the place where it found the regions. Here these are drawn at random from films whose boxes are known.
+and larger, at the place where it found the regions. Here these are drawn at random from films whose
+boxes are known.
 
 Angles are counter-clockwise as seen, 0 where the fingers point up. Image coordinates are x to the
 right and y down.
