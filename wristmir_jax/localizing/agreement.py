@@ -104,7 +104,7 @@ def vote(
     same_PxPxR = np.stack(
         [_same(hulls_PxRx4, axis_P, claims_PxR, place) for place in range(len(axis_P))]
     )
-    wrist_PxP = same_PxPxR.any(axis=2)
+    wrist_PxP = np.any(same_PxPxR, axis=2)
     middle = int(wrist_PxP.sum(axis=1).argmax())
     together = np.flatnonzero(wrist_PxP[middle])
     if len(together) < max(_VOTES, _SHARE * sees_P.sum()):
