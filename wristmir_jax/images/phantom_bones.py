@@ -433,6 +433,7 @@ def carpals(anatomy: Anatomy, injury: Injury, lateral: bool, density: float) -> 
     """The carpal bones; what has not ossified is hidden, a broken scaphoid has its line."""
     view, width = _scale(anatomy, lateral)
     blobs = []
+    draw = _draw_of(anatomy)
     for bone, grown in zip(CARPALS, anatomy.carpals, strict=True):
         young = _early(grown)
         x, y, direction = _in_hand(anatomy, view, bone.name)
@@ -446,6 +447,7 @@ def carpals(anatomy: Anatomy, injury: Injury, lateral: bool, density: float) -> 
             for axis in ("length", "breadth")
         )  # fmt: skip
         seen = float(grown > 0)
+        uneven = _unevenness(draw)
         blobs.append(
             Blob(
                 center_x=x,
@@ -457,12 +459,45 @@ def carpals(anatomy: Anatomy, injury: Injury, lateral: bool, density: float) -> 
                 depth=(0.28 if lateral else 0.36) * (a + b),
                 **waves,
                 rim=0.023 * width * (0.6 + 0.4 * grown),
-                mu_rim=(0.6 if lateral else 0.85) * MU_CORTEX * density * seen,
-                mu_inside=(0.17 if lateral else 0.20) * MU_CORTEX * density * seen,
+                mu_rim=(0.6 if lateral else 0.85)
+                * MU_CORTEX
+                * density
+                * seen
+                * uneven.pop("shell"),
+                mu_inside=(0.17 if lateral else 0.22)
+                * MU_CORTEX
+                * density
+                * seen
+                * uneven.pop("inside"),
+                **uneven,
                 **_line(bone.name, a, injury.scaphoid, lateral),
             )
         )
     return blobs
+
+
+def _draw_of(anatomy: Anatomy) -> np.random.Generator:
+    """The same draws whenever this wrist is drawn."""
+    return np.random.default_rng([int(1e6 * (3.0 + v)) for v in anatomy.variation[:4]])
+
+
+def _unevenness(draw: np.random.Generator) -> dict[str, float]:
+    """Fields of a `Blob` by which its cortex and inside are uneven; shares of `shell`, `inside`."""
+    first, second, lean, far = draw.uniform(0.0, 2.0 * np.pi, 4)
+    strong, stronger, leaning, off = draw.uniform((0.4, 0.2, 0.15, 0.1), (1.0, 0.7, 0.7, 0.3))
+    return dict(
+        rim_cos_1=strong * float(np.cos(first)),
+        rim_sin_1=strong * float(np.sin(first)),
+        rim_cos_2=stronger * float(np.cos(second)),
+        rim_sin_2=stronger * float(np.sin(second)),
+        lean_u=leaning * float(np.cos(lean)),
+        lean_w=leaning * float(np.sin(lean)),
+        back=draw.uniform(0.02, 0.30),
+        back_u=off * float(np.cos(far)),
+        back_w=off * float(np.sin(far)),
+        shell=draw.uniform(0.65, 1.1),
+        inside=draw.uniform(0.8, 1.6),
+    )
 
 
 # Where a bone's edges lie behind each other on a PA film: place along its length, slope, width.

@@ -99,6 +99,10 @@ class Blob(NamedTuple):
         shear, bend: shift of the mid-line along the axis, linear and quadratic.
         square: 0 ellipse .. 1 fourth-power superellipse.
         rim, mu_rim, mu_inside: thickness of the cortex, attenuation (1/mm) of cortex and inside.
+        rim_cos_1 .. rim_sin_2: by which share the cortex is denser: a Fourier series in the angle
+            from the first half-axis. lean_u, lean_w: the same of the inside, along the axes.
+        back, back_u, back_w: attenuation (in shares of `mu_rim`) and place (in half-axes) of the
+            edge of the bone's far side, which lies inside that of the near one.
         wave_cos_1 .. wave_sin_6: how far the outline lies beyond that shape as a share of its
             radius: a Fourier series in the angle from the first half-axis.
         keep, split_at, split_slope: draws one side of a split (-1 below, 1 above it), 0 all.
@@ -134,6 +138,15 @@ class Blob(NamedTuple):
     rim: Value = 0.1
     mu_rim: Value = 0.0
     mu_inside: Value = 0.0
+    rim_cos_1: Value = 0.0
+    rim_sin_1: Value = 0.0
+    rim_cos_2: Value = 0.0
+    rim_sin_2: Value = 0.0
+    lean_u: Value = 0.0
+    lean_w: Value = 0.0
+    back: Value = 0.0
+    back_u: Value = 0.0
+    back_w: Value = 0.0
     keep: Value = 0.0
     split_at: Value = 0.0
     split_slope: Value = 0.0

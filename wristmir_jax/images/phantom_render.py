@@ -120,6 +120,11 @@ def _blob(x, y, p: Blob, texture, pixel):
     tw = (w - p.shear * u - p.bend * tu * tu) / height
     u2, w2 = tu * tu, tw * tw
     inwards = _inwards(tu, tw, u2 + w2, p)
+    long2 = u2 + w2 + 1e-6
+    uneven = 1.0 + (p.rim_cos_1 * tu + p.rim_sin_1 * tw) * jax.lax.rsqrt(long2)
+    uneven = uneven + (p.rim_cos_2 * (u2 - w2) + 2.0 * p.rim_sin_2 * tu * tw) / long2
+    far_u, far_w = tu - p.back_u, tw - p.back_w
+    far = _bump(((far_u * far_u + far_w * far_w) * inwards - 0.5) / 0.2)
     u2, w2 = u2 * inwards, w2 * inwards
     r = (1.0 - p.square) * (u2 + w2) + p.square * (u2 * u2 + w2 * w2)
     grow_u = 1.0 / jnp.maximum(1.0 - p.rim / p.half_length, 0.3) ** 2
@@ -130,8 +135,9 @@ def _blob(x, y, p: Blob, texture, pixel):
     outer = 2.0 * p.depth * jnp.sqrt(jnp.maximum(1.0 - r * r, 0.0))
     inner = 2.0 * (p.depth - p.rim) * jnp.sqrt(jnp.maximum(1.0 - r_inner * r_inner, 0.0))
     # The shell is denser where other bones press on its long sides.
-    shell = p.mu_rim * (0.65 + 0.7 * jnp.minimum(w2, 1.0))
-    mass = shell * (outer - inner) + p.mu_inside * inner * texture
+    shell = p.mu_rim * (0.65 + 0.7 * jnp.minimum(w2, 1.0)) * jnp.maximum(uneven, 0.15)
+    spongy = p.mu_inside * (1.0 + p.lean_u * tu + p.lean_w * tw) * texture
+    mass = shell * (outer - inner) + (spongy + p.back * p.mu_rim * far) * inner
     side = u - p.split_at - p.split_slope * w
     kept = jnp.where(p.keep == 0.0, 1.0, _ramp(p.keep * side / (0.7 * pixel)))
     clipped = 1.0 - p.clip * _ramp((p.clip_at - w) / pixel)
@@ -401,7 +407,7 @@ def _attenuate(scene: Scene, textures, size: int):
     trabeculae = jnp.where(jnp.abs(cos) > jnp.abs(sin), trabeculae, trabeculae.T)
     coarse = _window(textures[1], f.texture_column, f.texture_row, size)
     # Small bones are all spongy.
-    texture, spongy = 1.0 + f.bone_texture * trabeculae, 1.0 + 1.6 * f.bone_texture * trabeculae
+    texture, spongy = 1.0 + f.bone_texture * trabeculae, 1.0 + 2.2 * f.bone_texture * trabeculae
     total = _soft_tissue(x, y, f, coarse, scene.strokes, finish)
     for i in range(NUM_BREAKABLE):
         total += _tube(x, y, Tube(*scene.tubes[i]), texture, pixel, can_break=True)
