@@ -124,9 +124,10 @@ def sample_pose(anatomy: Anatomy, size: int, rng: np.random.Generator) -> Pose:
         film_half_width=half_width,
         film_half_height=half_height,
         film_rotation=float(np.deg2rad(rng.normal(0.0, 2.0))),
-        frame=float(rng.random() < 0.93) * rng.uniform(0.2, 0.75),
-        frame_width=rng.uniform(1.3, 2.6),
-        frame_skew=tuple(rng.uniform(-1.2, 1.2, 2)),
+        # Mostly thin or on one side, some without.
+        frame=float(rng.random() < 0.80) * rng.uniform(0.12, 0.75),
+        frame_width=float(np.exp(rng.uniform(np.log(0.5), np.log(2.2)))),
+        frame_skew=tuple(rng.choice((-1.0, 1.0), 2) * rng.uniform(0.3, 2.6, 2)),
         level=rng.uniform(0.44, 0.62),
         gamma=rng.uniform(0.90, 1.20),
         floor=rng.uniform(0.05, 0.13),
