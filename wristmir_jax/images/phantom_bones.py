@@ -448,6 +448,8 @@ def carpals(anatomy: Anatomy, injury: Injury, lateral: bool, density: float) -> 
         )  # fmt: skip
         seen = float(grown > 0)
         uneven = _unevenness(draw)
+        shell = (0.6 if lateral else 0.85) * MU_CORTEX * density * seen
+        inside = (0.17 if lateral else 0.22) * MU_CORTEX * density * seen
         blobs.append(
             Blob(
                 center_x=x,
@@ -459,16 +461,8 @@ def carpals(anatomy: Anatomy, injury: Injury, lateral: bool, density: float) -> 
                 depth=(0.28 if lateral else 0.36) * (a + b),
                 **waves,
                 rim=0.023 * width * (0.6 + 0.4 * grown),
-                mu_rim=(0.6 if lateral else 0.85)
-                * MU_CORTEX
-                * density
-                * seen
-                * uneven.pop("shell"),
-                mu_inside=(0.17 if lateral else 0.22)
-                * MU_CORTEX
-                * density
-                * seen
-                * uneven.pop("inside"),
+                mu_rim=shell * uneven.pop("shell"),
+                mu_inside=inside * uneven.pop("inside"),
                 **uneven,
                 **_line(bone.name, a, injury.scaphoid, lateral),
             )

@@ -187,6 +187,10 @@ class Field(NamedTuple):
         bend_at, bend_shift, bend_slope: how it follows a displaced hand. swell_*: a swelling.
         thumb_*: the ball of the thumb as a thick stroke.
         mu_soft: 1/mm. soft_curve: power of the thickness of soft tissue, which processing flattens.
+        planes: contrast of planes of fat. belly, belly_at, belly_width, tendon, tendon_at: how much
+            thicker the limb is along a muscle and a tendon, in half-widths from its middle.
+        fold, fold_at: optical thickness of folds of the skin and the height of the first.
+        uneven_x, uneven_y: optical thickness that the limb gains across and along half of itself.
         cast_*: ring of cast around the soft tissue, up to the height `cast_end`.
         bone_texture: contrast of trabeculae.
         film_*, frame, frame_width: the collimated rectangle and the glow of the shutter inside it:
@@ -222,6 +226,16 @@ class Field(NamedTuple):
     thumb_radius: Value
     mu_soft: Value
     soft_curve: Value
+    planes: Value
+    belly: Value
+    belly_at: Value
+    belly_width: Value
+    tendon: Value
+    tendon_at: Value
+    fold: Value
+    fold_at: Value
+    uneven_x: Value
+    uneven_y: Value
     cast_mu: Value
     cast_gap: Value
     cast_thickness: Value
