@@ -187,6 +187,20 @@ def _stroke(x, y, p: Stroke):
     return 2.0 * p.depth * jnp.sqrt(jnp.maximum(radius * radius - d2, 0.0))
 
 
+def _flesh(limb, across, y, f: Field, coarse):
+    """Optical thickness of a limb of that thickness; `across` in half-widths from its middle."""
+    # Muscles end above the wrist, tendons run on.
+    proximal = _ramp(-y / f.soft_half - 0.6)
+    thicker = f.belly * proximal * _bump((across - f.belly_at) / f.belly_width)
+    thicker = thicker + f.tendon * _bump((across - f.tendon_at + 0.03 * coarse) / 0.14)
+    soft = f.mu_soft * limb * (1.0 + f.planes * coarse + thicker)
+    crease = y - f.fold_at - 0.12 * f.soft_half * across * across - 0.5 * coarse
+    folds = _bump(crease / 0.9) + 0.6 * _bump((crease - 6.0) / 1.1)
+    within = jnp.maximum(1.0 - across * across, 0.0)
+    soft = soft + f.fold * folds * jnp.minimum(4.0 * within, 1.0)
+    return soft + (f.uneven_x * across + f.uneven_y * y / (2.0 * f.soft_half)) * within
+
+
 def _soft_tissue(x, y, f: Field, coarse, strokes, finish: Finish | None):
     """Optical thickness of soft tissue and cast."""
     half = _soft_half(y, f)
@@ -227,17 +241,7 @@ def _soft_tissue(x, y, f: Field, coarse, strokes, finish: Finish | None):
     core = jnp.sqrt(jnp.maximum(1.0 - (soft_x / (0.82 * half)) ** 2, 0.0))
     thinner = 1.0 - f.soft_thin * _ramp(y / f.soft_half - 1.0)
     limb = limb * (0.93 + 0.10 * core) * thinner
-    across = soft_x / half
-    # Muscles end above the wrist, tendons run on.
-    proximal = _ramp(-y / f.soft_half - 0.6)
-    thicker = f.belly * proximal * _bump((across - f.belly_at) / f.belly_width)
-    thicker = thicker + f.tendon * _bump((across - f.tendon_at + 0.03 * coarse) / 0.14)
-    soft = f.mu_soft * limb * (1.0 + f.planes * coarse + thicker)
-    crease = y - f.fold_at - 0.12 * f.soft_half * across * across - 0.5 * coarse
-    folds = _bump(crease / 0.9) + 0.6 * _bump((crease - 6.0) / 1.1)
-    within = jnp.maximum(1.0 - across * across, 0.0)
-    soft = soft + f.fold * folds * jnp.minimum(4.0 * within, 1.0)
-    soft = soft + (f.uneven_x * across + f.uneven_y * y / (2.0 * f.soft_half)) * within
+    soft = _flesh(limb, soft_x / half, y, f, coarse)
     # Processing takes more from what surrounds the limb the nearer it is.
     beside = _bump(jnp.maximum(jnp.abs(soft_x) / half - 1.0, 0.0) / 0.6)
     soft = soft + _VEIL * (1.0 - 0.7 * beside)
