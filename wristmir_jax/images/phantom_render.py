@@ -501,7 +501,12 @@ def _textures() -> np.ndarray:
     round_frequency = np.hypot(fx, fy)
     layers = [threads(np.hypot(fx, 4.0 * fy), 0.14) for _ in range(3)]
     layers += [threads(np.hypot(fx, 1.3 * fy), 0.11) for _ in range(2)]
-    trabeculae = sum(layers) + 1.2 * field(np.exp(-((round_frequency / 0.025) ** 2)))
+    # Coarse bars, which small pictures still show.
+    coarser = threads(np.hypot(fx, 2.5 * fy), 0.05) + field(
+        np.exp(-((np.hypot(fx, 2.0 * fy) / 0.04) ** 2))
+    )
+    patches = field(np.exp(-((round_frequency / 0.025) ** 2)))
+    trabeculae = sum(layers) + 1.6 * coarser + 1.2 * patches
     coarse = field(
         1.0 / (0.01 + np.hypot(fx, 3.0 * fy)) ** 1.2 * np.exp(-((round_frequency / 0.15) ** 2))
     )
