@@ -200,7 +200,8 @@ def broken(
         both = _corner(both, injury, half, lateral)
     near, far = both._replace(keep=-1.0), both._replace(keep=1.0)
     if kind in _COMPLETE:
-        near = near._replace(cut_at=near.cut_at - 0.5 * injury.gap)
+        # Teeth broke off: the two edges do not fit.
+        near = near._replace(cut_at=near.cut_at - 0.5 * injury.gap, jag_phase=near.jag_phase + 0.08)
         far = far._replace(cut_at=far.cut_at + 0.5 * injury.gap)
     if kind in _HINGE:
         # The line is as wide as the gap at the broken cortex and ends at the hinge.

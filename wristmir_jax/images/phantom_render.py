@@ -96,8 +96,13 @@ def _tube(x, y, p: Tube, texture, pixel, can_break: bool):
         + jnp.maximum(p.cut_hinge * (v - p.cut_hinge_at), 0.0)
         - p.jag * jag
     )
-    kept = _ramp(p.keep * line / (p.cut_soft + 0.7 * pixel))
-    density = density + p.band * _bump(line / p.band_width)
+    # Neither the edge of a piece nor what is pressed together is the same all along the line.
+    ragged = 1.0 + 0.6 * _triangle_wave(v * 0.23 + 1.7 * p.jag_phase)
+    line = line - p.jag * 2.5 * (texture - 1.0)
+    kept = _ramp(p.keep * line / (p.cut_soft * ragged * (1.0 + p.jag) + 0.7 * pixel))
+    bend = 0.7 * _triangle_wave(v * 0.09 + 3.1 * p.jag_phase)
+    pressed = 1.0 + 0.45 * _triangle_wave(v * 0.055 + 0.7 * p.jag_phase)
+    density = density + p.band * pressed * texture * _bump((line + bend) / p.band_width)
     bone = MU_CORTEX * (outer - inner + density * inner) * texture * kept
 
     callus = _bump((u - p.bump_at) / p.callus_length)
