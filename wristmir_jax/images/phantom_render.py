@@ -448,7 +448,8 @@ def _attenuate(scene: Scene, textures, size: int):
     # Many parts are looped over: unrolled, they take a minute to compile.
     over = _unrolled if finish is None else _looped
     total = over(tube, scene.tubes[NUM_BREAKABLE:], total, jnp.add)
-    total = over(blob, scene.blobs, total, jnp.add)
+    # Unrolled, so many operations of blobs in one kernel take five times as long on a CPU.
+    total = _looped(blob, scene.blobs, total, jnp.add)
     total = total + over(metal, scene.segments, none, jnp.maximum)
     if finish is None:
         return total, none
