@@ -200,7 +200,8 @@ def broken(
         both = _corner(both, injury, half, lateral)
     near, far = both._replace(keep=-1.0), both._replace(keep=1.0)
     if kind in _COMPLETE:
-        near = near._replace(cut_at=near.cut_at - 0.5 * injury.gap)
+        # Teeth broke off: the two edges do not fit.
+        near = near._replace(cut_at=near.cut_at - 0.5 * injury.gap, jag_phase=near.jag_phase + 0.08)
         far = far._replace(cut_at=far.cut_at + 0.5 * injury.gap)
     if kind in _HINGE:
         # The line is as wide as the gap at the broken cortex and ends at the hinge.
@@ -265,7 +266,8 @@ def epiphyses(
     Salter-Harris III and IV split the radial one; where it is whole, the first half is all of it
     and the second is hidden.
     """
-    radial = _radial_epiphysis(anatomy, lateral, density, radius)
+    draw = _draw_of(anatomy, 1)
+    radial = _uneven(_radial_epiphysis(anatomy, lateral, density, radius), draw)
     hidden = radial._replace(mu_rim=0.0, mu_inside=0.0)
     first, second = radial, hidden
     if injury.radius.kind in ("sh3", "sh4") and not lateral:
@@ -303,6 +305,7 @@ def epiphyses(
         clip=anatomy.closure,
         clip_at=-0.5 * (height + overlap) + overlap,
     )
+    ulnar = _uneven(ulnar, draw)
     top = ulna.end_y + gap + height
     return first, second, ulnar, _styloid(anatomy, injury, lateral, density, ulna, half, top)
 
@@ -433,6 +436,7 @@ def carpals(anatomy: Anatomy, injury: Injury, lateral: bool, density: float) -> 
     """The carpal bones; what has not ossified is hidden, a broken scaphoid has its line."""
     view, width = _scale(anatomy, lateral)
     blobs = []
+    draw = _draw_of(anatomy, 0)
     for bone, grown in zip(CARPALS, anatomy.carpals, strict=True):
         young = _early(grown)
         x, y, direction = _in_hand(anatomy, view, bone.name)
@@ -458,11 +462,36 @@ def carpals(anatomy: Anatomy, injury: Injury, lateral: bool, density: float) -> 
                 **waves,
                 rim=0.023 * width * (0.6 + 0.4 * grown),
                 mu_rim=(0.6 if lateral else 0.85) * MU_CORTEX * density * seen,
-                mu_inside=(0.17 if lateral else 0.20) * MU_CORTEX * density * seen,
+                mu_inside=(0.17 if lateral else 0.22) * MU_CORTEX * density * seen,
                 **_line(bone.name, a, injury.scaphoid, lateral),
             )
         )
-    return blobs
+    return [_uneven(blob, draw, far_edge=0.30) for blob in blobs]
+
+
+def _draw_of(anatomy: Anatomy, part: int) -> np.random.Generator:
+    """The same draws whenever this part of this wrist is drawn."""
+    return np.random.default_rng([part, *(int(1e6 * (3.0 + v)) for v in anatomy.variation[:4])])
+
+
+def _uneven(blob: Blob, draw: np.random.Generator, far_edge: float = 0.0) -> Blob:
+    """The bone with an uneven cortex and inside; `far_edge` is the most that `Blob.back` is."""
+    first, second, lean, far = draw.uniform(0.0, 2.0 * np.pi, 4)
+    strong, stronger, leaning, off = draw.uniform((0.4, 0.2, 0.15, 0.1), (1.0, 0.7, 0.7, 0.3))
+    shell, inside, back = draw.uniform((0.65, 0.8, 0.02), (1.1, 1.6, 1.0))
+    return blob._replace(
+        mu_rim=blob.mu_rim * shell,
+        mu_inside=blob.mu_inside * inside,
+        rim_cos_1=strong * float(np.cos(first)),
+        rim_sin_1=strong * float(np.sin(first)),
+        rim_cos_2=stronger * float(np.cos(second)),
+        rim_sin_2=stronger * float(np.sin(second)),
+        lean_u=leaning * float(np.cos(lean)),
+        lean_w=leaning * float(np.sin(lean)),
+        back=back * far_edge,
+        back_u=off * float(np.cos(far)),
+        back_w=off * float(np.sin(far)),
+    )
 
 
 # Where a bone's edges lie behind each other on a PA film: place along its length, slope, width.
@@ -532,6 +561,8 @@ def metacarpals(anatomy: Anatomy, lateral: bool, density: float) -> list[Tube]:
     """The five metacarpals, the fifth first."""
     view, width = _scale(anatomy, lateral)
     tubes = []
+    # As bones grow their bases come to lie over the edges of the carpals.
+    overlap = 0.05 * width * float(np.clip((anatomy.skeletal - 9.0) / 4.0, 0.0, 1.0))
     for number in (5, 4, 3, 2, 1):
         name = f"metacarpal_{number}"
         base_x, base_y, direction = _in_hand(anatomy, view, name, "_base", 0.4)
@@ -549,7 +580,7 @@ def metacarpals(anatomy: Anatomy, lateral: bool, density: float) -> list[Tube]:
                 origin_y=base_y + length * along_y,
                 axis_x=along_x,
                 axis_y=along_y,
-                length=length,
+                length=length + overlap,
                 shaft=middle / 2 - 0.118 * flare,
                 flare_left=0.11 * width,
                 flare_right=0.11 * width,

@@ -99,6 +99,10 @@ class Blob(NamedTuple):
         shear, bend: shift of the mid-line along the axis, linear and quadratic.
         square: 0 ellipse .. 1 fourth-power superellipse.
         rim, mu_rim, mu_inside: thickness of the cortex, attenuation (1/mm) of cortex and inside.
+        rim_cos_1 .. rim_sin_2: by which share the cortex is denser: a Fourier series in the angle
+            from the first half-axis. lean_u, lean_w: the same of the inside, along the axes.
+        back, back_u, back_w: attenuation (in shares of `mu_rim`) and place (in half-axes) of the
+            edge of the bone's far side, which lies inside that of the near one.
         wave_cos_1 .. wave_sin_6: how far the outline lies beyond that shape as a share of its
             radius: a Fourier series in the angle from the first half-axis.
         keep, split_at, split_slope: draws one side of a split (-1 below, 1 above it), 0 all.
@@ -134,6 +138,15 @@ class Blob(NamedTuple):
     rim: Value = 0.1
     mu_rim: Value = 0.0
     mu_inside: Value = 0.0
+    rim_cos_1: Value = 0.0
+    rim_sin_1: Value = 0.0
+    rim_cos_2: Value = 0.0
+    rim_sin_2: Value = 0.0
+    lean_u: Value = 0.0
+    lean_w: Value = 0.0
+    back: Value = 0.0
+    back_u: Value = 0.0
+    back_w: Value = 0.0
     keep: Value = 0.0
     split_at: Value = 0.0
     split_slope: Value = 0.0
@@ -174,6 +187,10 @@ class Field(NamedTuple):
         bend_at, bend_shift, bend_slope: how it follows a displaced hand. swell_*: a swelling.
         thumb_*: the ball of the thumb as a thick stroke.
         mu_soft: 1/mm. soft_curve: power of the thickness of soft tissue, which processing flattens.
+        planes: contrast of planes of fat. belly, belly_at, belly_width, tendon, tendon_at: how much
+            thicker the limb is along a muscle and a tendon, in half-widths from its middle.
+        fold, fold_at: optical thickness of folds of the skin and the height of the first.
+        uneven_x, uneven_y: optical thickness that the limb gains across and along half of itself.
         cast_*: ring of cast around the soft tissue, up to the height `cast_end`.
         bone_texture: contrast of trabeculae.
         film_*, frame, frame_width: the collimated rectangle and the glow of the shutter inside it:
@@ -209,6 +226,16 @@ class Field(NamedTuple):
     thumb_radius: Value
     mu_soft: Value
     soft_curve: Value
+    planes: Value
+    belly: Value
+    belly_at: Value
+    belly_width: Value
+    tendon: Value
+    tendon_at: Value
+    fold: Value
+    fold_at: Value
+    uneven_x: Value
+    uneven_y: Value
     cast_mu: Value
     cast_gap: Value
     cast_thickness: Value

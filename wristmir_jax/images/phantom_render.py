@@ -27,8 +27,6 @@ from wristmir_jax.images.phantom_parts import (
 )
 
 _TEXTURE = 1024
-# Contrast of planes of muscle and fat along the limb.
-_PLANES = 0.022
 # Optical thickness of what scatters on to the film beside the limb.
 _VEIL = 0.10
 _DRAWN = ("tubes", "blobs", "segments", "strokes")
@@ -98,8 +96,13 @@ def _tube(x, y, p: Tube, texture, pixel, can_break: bool):
         + jnp.maximum(p.cut_hinge * (v - p.cut_hinge_at), 0.0)
         - p.jag * jag
     )
-    kept = _ramp(p.keep * line / (p.cut_soft + 0.7 * pixel))
-    density = density + p.band * _bump(line / p.band_width)
+    # Neither the edge of a piece nor what is pressed together is the same all along the line.
+    ragged = 1.0 + 0.6 * _triangle_wave(v * 0.23 + 1.7 * p.jag_phase)
+    line = line - p.jag * 2.5 * (texture - 1.0)
+    kept = _ramp(p.keep * line / (p.cut_soft * ragged * (1.0 + p.jag) + 0.7 * pixel))
+    bend = 0.7 * _triangle_wave(v * 0.09 + 3.1 * p.jag_phase)
+    pressed = 1.0 + 0.45 * _triangle_wave(v * 0.055 + 0.7 * p.jag_phase)
+    density = density + p.band * pressed * texture * _bump((line + bend) / p.band_width)
     bone = MU_CORTEX * (outer - inner + density * inner) * texture * kept
 
     callus = _bump((u - p.bump_at) / p.callus_length)
@@ -120,6 +123,11 @@ def _blob(x, y, p: Blob, texture, pixel):
     tw = (w - p.shear * u - p.bend * tu * tu) / height
     u2, w2 = tu * tu, tw * tw
     inwards = _inwards(tu, tw, u2 + w2, p)
+    long2 = u2 + w2 + 1e-6
+    uneven = 1.0 + (p.rim_cos_1 * tu + p.rim_sin_1 * tw) * jax.lax.rsqrt(long2)
+    uneven = uneven + (p.rim_cos_2 * (u2 - w2) + 2.0 * p.rim_sin_2 * tu * tw) / long2
+    far_u, far_w = tu - p.back_u, tw - p.back_w
+    far = _bump(((far_u * far_u + far_w * far_w) * inwards - 0.5) / 0.2)
     u2, w2 = u2 * inwards, w2 * inwards
     r = (1.0 - p.square) * (u2 + w2) + p.square * (u2 * u2 + w2 * w2)
     grow_u = 1.0 / jnp.maximum(1.0 - p.rim / p.half_length, 0.3) ** 2
@@ -130,8 +138,9 @@ def _blob(x, y, p: Blob, texture, pixel):
     outer = 2.0 * p.depth * jnp.sqrt(jnp.maximum(1.0 - r * r, 0.0))
     inner = 2.0 * (p.depth - p.rim) * jnp.sqrt(jnp.maximum(1.0 - r_inner * r_inner, 0.0))
     # The shell is denser where other bones press on its long sides.
-    shell = p.mu_rim * (0.65 + 0.7 * jnp.minimum(w2, 1.0))
-    mass = shell * (outer - inner) + p.mu_inside * inner * texture
+    shell = p.mu_rim * (0.65 + 0.7 * jnp.minimum(w2, 1.0)) * jnp.maximum(uneven, 0.15)
+    spongy = p.mu_inside * (1.0 + p.lean_u * tu + p.lean_w * tw) * texture
+    mass = shell * (outer - inner) + (spongy + p.back * p.mu_rim * far) * inner
     side = u - p.split_at - p.split_slope * w
     kept = jnp.where(p.keep == 0.0, 1.0, _ramp(p.keep * side / (0.7 * pixel)))
     clipped = 1.0 - p.clip * _ramp((p.clip_at - w) / pixel)
@@ -183,6 +192,20 @@ def _stroke(x, y, p: Stroke):
     return 2.0 * p.depth * jnp.sqrt(jnp.maximum(radius * radius - d2, 0.0))
 
 
+def _flesh(limb, across, y, f: Field, coarse):
+    """Optical thickness of a limb of that thickness; `across` in half-widths from its middle."""
+    # Muscles end above the wrist, tendons run on.
+    proximal = _ramp(-y / f.soft_half - 0.6)
+    thicker = f.belly * proximal * _bump((across - f.belly_at) / f.belly_width)
+    thicker = thicker + f.tendon * _bump((across - f.tendon_at + 0.03 * coarse) / 0.14)
+    soft = f.mu_soft * limb * (1.0 + f.planes * coarse + thicker)
+    crease = y - f.fold_at - 0.12 * f.soft_half * across * across - 0.5 * coarse
+    folds = _bump(crease / 0.9) + 0.6 * _bump((crease - 6.0) / 1.1)
+    within = jnp.maximum(1.0 - across * across, 0.0)
+    soft = soft + f.fold * folds * jnp.minimum(4.0 * within, 1.0)
+    return soft + (f.uneven_x * across + f.uneven_y * y / (2.0 * f.soft_half)) * within
+
+
 def _soft_tissue(x, y, f: Field, coarse, strokes, finish: Finish | None):
     """Optical thickness of soft tissue and cast."""
     half = _soft_half(y, f)
@@ -223,7 +246,7 @@ def _soft_tissue(x, y, f: Field, coarse, strokes, finish: Finish | None):
     core = jnp.sqrt(jnp.maximum(1.0 - (soft_x / (0.82 * half)) ** 2, 0.0))
     thinner = 1.0 - f.soft_thin * _ramp(y / f.soft_half - 1.0)
     limb = limb * (0.93 + 0.10 * core) * thinner
-    soft = f.mu_soft * limb * (1.0 + _PLANES * coarse)
+    soft = _flesh(limb, soft_x / half, y, f, coarse)
     # Processing takes more from what surrounds the limb the nearer it is.
     beside = _bump(jnp.maximum(jnp.abs(soft_x) / half - 1.0, 0.0) / 0.6)
     soft = soft + _VEIL * (1.0 - 0.7 * beside)
@@ -401,7 +424,7 @@ def _attenuate(scene: Scene, textures, size: int):
     trabeculae = jnp.where(jnp.abs(cos) > jnp.abs(sin), trabeculae, trabeculae.T)
     coarse = _window(textures[1], f.texture_column, f.texture_row, size)
     # Small bones are all spongy.
-    texture, spongy = 1.0 + f.bone_texture * trabeculae, 1.0 + 1.6 * f.bone_texture * trabeculae
+    texture, spongy = 1.0 + f.bone_texture * trabeculae, 1.0 + 2.2 * f.bone_texture * trabeculae
     total = _soft_tissue(x, y, f, coarse, scene.strokes, finish)
     for i in range(NUM_BREAKABLE):
         total += _tube(x, y, Tube(*scene.tubes[i]), texture, pixel, can_break=True)
@@ -425,7 +448,8 @@ def _attenuate(scene: Scene, textures, size: int):
     # Many parts are looped over: unrolled, they take a minute to compile.
     over = _unrolled if finish is None else _looped
     total = over(tube, scene.tubes[NUM_BREAKABLE:], total, jnp.add)
-    total = over(blob, scene.blobs, total, jnp.add)
+    # Unrolled, so many operations of blobs in one kernel take five times as long on a CPU.
+    total = _looped(blob, scene.blobs, total, jnp.add)
     total = total + over(metal, scene.segments, none, jnp.maximum)
     if finish is None:
         return total, none
@@ -483,7 +507,12 @@ def _textures() -> np.ndarray:
     round_frequency = np.hypot(fx, fy)
     layers = [threads(np.hypot(fx, 4.0 * fy), 0.14) for _ in range(3)]
     layers += [threads(np.hypot(fx, 1.3 * fy), 0.11) for _ in range(2)]
-    trabeculae = sum(layers) + 1.2 * field(np.exp(-((round_frequency / 0.025) ** 2)))
+    # Coarse bars, which small pictures still show.
+    coarser = threads(np.hypot(fx, 2.5 * fy), 0.05) + field(
+        np.exp(-((np.hypot(fx, 2.0 * fy) / 0.04) ** 2))
+    )
+    patches = field(np.exp(-((round_frequency / 0.025) ** 2)))
+    trabeculae = sum(layers) + 1.6 * coarser + 1.2 * patches
     coarse = field(
         1.0 / (0.01 + np.hypot(fx, 3.0 * fy)) ** 1.2 * np.exp(-((round_frequency / 0.15) ** 2))
     )

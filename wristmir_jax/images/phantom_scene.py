@@ -59,7 +59,8 @@ class Extras:
 class Pose:
     """Where the wrist lies on the film and how it was exposed; lengths mm, angles radians.
 
-    `level` is the grey (0..1) that bone over soft tissue gets; `offsets` are windows of textures.
+    `level` is the grey (0..1) that bone over soft tissue gets; `flesh` are fields of
+    `Field`, `offsets` are windows of textures.
     Where `film` is given, it decides everything but the level and the offsets.
     """
 
@@ -81,6 +82,7 @@ class Pose:
     marker_x: float
     marker_y: float
     marker_size: float
+    flesh: dict[str, float]
     offsets: tuple[int, ...]
     film: Film | None = None
 
@@ -124,9 +126,10 @@ def sample_pose(anatomy: Anatomy, size: int, rng: np.random.Generator) -> Pose:
         film_half_width=half_width,
         film_half_height=half_height,
         film_rotation=float(np.deg2rad(rng.normal(0.0, 2.0))),
-        frame=float(rng.random() < 0.93) * rng.uniform(0.2, 0.75),
-        frame_width=rng.uniform(1.3, 2.6),
-        frame_skew=tuple(rng.uniform(-1.2, 1.2, 2)),
+        # Mostly thin or on one side, some without.
+        frame=float(rng.random() < 0.80) * rng.uniform(0.12, 0.75),
+        frame_width=float(np.exp(rng.uniform(np.log(0.5), np.log(2.2)))),
+        frame_skew=tuple(rng.choice((-1.0, 1.0), 2) * rng.uniform(0.3, 2.6, 2)),
         level=rng.uniform(0.44, 0.62),
         gamma=rng.uniform(0.90, 1.20),
         floor=rng.uniform(0.05, 0.13),
@@ -136,7 +139,24 @@ def sample_pose(anatomy: Anatomy, size: int, rng: np.random.Generator) -> Pose:
         marker_x=side * half_width * rng.uniform(0.80, 1.0),
         marker_y=half_height * rng.uniform(-0.8, 0.65),
         marker_size=rng.uniform(6.0, 8.0) if rng.random() < 0.8 else rng.uniform(2.5, 4.0),
+        flesh=_sample_flesh(anatomy, rng),
         offsets=tuple(int(v) for v in rng.integers(0, max_texture_offset(size), 4)),
+    )
+
+
+def _sample_flesh(anatomy: Anatomy, rng: np.random.Generator) -> dict[str, float]:
+    """Fields of `Field` by which soft tissue is uneven."""
+    return dict(
+        planes=rng.uniform(0.012, 0.030),
+        belly=rng.uniform(0.0, 0.11),
+        belly_at=rng.uniform(-0.5, 0.5),
+        belly_width=rng.uniform(0.25, 0.6),
+        tendon=rng.uniform(-0.02, 0.09),
+        tendon_at=rng.uniform(-0.6, 0.6),
+        fold=rng.uniform(0.0, 0.035),
+        fold_at=rng.uniform(-0.1, 0.9) * anatomy.width,
+        uneven_x=rng.normal(0.0, 0.05),
+        uneven_y=rng.normal(0.0, 0.05),
     )
 
 
@@ -355,6 +375,7 @@ def _field(
         thumb_radius=0.42 * width,
         mu_soft=MU_SOFT,
         soft_curve=pose.soft_curve,
+        **pose.flesh,
         cast_mu=0.018 if extras.cast else 0.0,
         cast_gap=1.5,
         cast_thickness=5.5,
