@@ -11,8 +11,12 @@ CONFIG = "tests/end_to_end/config.py"
 
 def arguments(command: str, **flags: object) -> list[str]:
     """The command line of `python -m wristmir_jax.<command>`; `config__key` is --config.key."""
+    return module_arguments(f"wristmir_jax.{command}", **flags)
+
+
+def module_arguments(module: str, **flags: object) -> list[str]:
     given = [f"--{name.replace('__', '.')}={value}" for name, value in flags.items()]
-    return [sys.executable, "-m", f"wristmir_jax.{command}", *given]
+    return [sys.executable, "-m", module, *given]
 
 
 def environment() -> dict[str, str]:
@@ -21,8 +25,17 @@ def environment() -> dict[str, str]:
 
 def run(command: str, **flags: object) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
+    return run_module(f"wristmir_jax.{command}", **flags)
+
+
+def run_tool(tool: str, **flags: object) -> subprocess.CompletedProcess[str]:
+    """Run `python -m tools.<tool>` to its end."""
+    return run_module(f"tools.{tool}", **flags)
+
+
+def run_module(module: str, **flags: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        arguments(command, **flags),
+        module_arguments(module, **flags),
         cwd=ROOT,
         env=environment(),
         capture_output=True,

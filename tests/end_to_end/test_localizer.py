@@ -3,15 +3,13 @@
 import csv
 import json
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.end_to_end.commands import ROOT, environment, refuse, start, succeed
+from tests.end_to_end.commands import refuse, run_tool, start, succeed
 from wristmir_jax.anatomy import REGION_NAMES
 from wristmir_jax.data.sources.fracatlas import COLUMNS
 from wristmir_jax.images import phantom
@@ -193,7 +191,7 @@ def test_films_that_nobody_drew_on_become_films_to_train_on(films, tmp_path):
     (tmp_path / "judged.csv").write_text("image,wrist,right\narm0.jpg,yes,\n")
 
     output = tmp_path / "films"
-    done = boxes_of_arms(atlas, output, without=tmp_path / "judged.csv")
+    done = run_tool("fracatlas_boxes", input=atlas, output=output, without=tmp_path / "judged.csv")
     assert done.returncode == 0, done.stderr[-2000:]
     lines = {
         line["image_id"]: line["boxes"]
@@ -216,23 +214,13 @@ def test_films_that_nobody_drew_on_become_films_to_train_on(films, tmp_path):
     assert f"written {len(lines)}" in account
 
     # What was left out would have been found.
-    assert boxes_of_arms(atlas, output).returncode == 0
+    assert run_tool("fracatlas_boxes", input=atlas, output=output).returncode == 0
     whole = (output / "boxes.jsonl").read_text()
     assert '"arm0"' in whole or '"copy"' in whole
 
     (tmp_path / "judged.csv").write_text("image\nelsewhere.jpg\n")
-    refused = boxes_of_arms(atlas, output, without=tmp_path / "judged.csv")
+    refused = run_tool(
+        "fracatlas_boxes", input=atlas, output=output, without=tmp_path / "judged.csv"
+    )
     assert refused.returncode == 2 and "elsewhere" in refused.stderr
     assert (output / "boxes.jsonl").read_text() == whole
-
-
-def boxes_of_arms(atlas, output, **flags):
-    given = [f"--{name}={value}" for name, value in (flags | {"input": atlas}).items()]
-    return subprocess.run(
-        [sys.executable, "-m", "tools.fracatlas_boxes", f"--output={output}", *given],
-        cwd=ROOT,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
