@@ -198,7 +198,11 @@ def test_a_wrist_that_is_small_on_its_film_is_looked_for_in_parts(monkeypatch, w
         )
 
     monkeypatch.setattr(Localizer, "_findings", findings)
-    ((first, plain, _),) = Localizer(small_file()).look([film])
-    np.testing.assert_allclose(first.center_Rx2[0], wrist)
-    np.testing.assert_allclose(plain.center_Rx2[0], wrist)
-    assert len(asked) == (4 if sure else 4 + len(parts(500, 600)))
+    (looks,) = Localizer(small_file()).look([film])
+    np.testing.assert_allclose(looks.whole.center_Rx2[0], wrist)
+    np.testing.assert_allclose(looks.plain[0].center_Rx2[0], wrist)
+    assert len(asked) == (6 if sure else 6 + len(parts(500, 600)))
+    # Close looks are plain and mirrored at the same places, closer and closer.
+    *_, first, second, third, fourth = asked
+    assert [frame.mirrored for frame in (first, second, third, fourth)] == [False, True] * 2
+    assert first.side == second.side > third.side == fourth.side

@@ -430,9 +430,10 @@ def _boxes(
     """Boxes around landmarks where they lie after the injury.
 
     Radius and ulna: from 1.12 widths of the radial metaphysis below the physis to the top of the
-    epiphysis; styloid: the tip and about 5 mm distally and ulnarly of it. Each is the axis-aligned
-    hull of the region's upright box, turned by the pose and cut at the film's edge. With a
-    `finish`, a region whose upright box mostly lies off the collimated field is absent.
+    epiphysis; styloid: the tip and about 5 mm distally and ulnarly of it, from the age at which the
+    ulnar epiphysis is bone. Each is the axis-aligned hull of the region's upright box, turned by
+    the pose and cut at the film's edge. With a `finish`, a region whose upright box mostly lies off
+    the collimated field is absent.
     """
     width = anatomy.width
     reach = styloid.half_length
@@ -459,7 +460,8 @@ def _boxes(
     }
     boxes = np.full((len(regions_table.REGIONS), 4), np.nan, np.float32)
     for index, region in enumerate(regions_table.REGIONS):
-        absent = region.ossifies and anatomy.styloid <= 0
+        # The styloid ossifies from the epiphysis, and importers of boxes know it by that.
+        absent = region.ossifies and anatomy.ulnar_epiphysis <= 0
         if region.name not in shapes or view not in region.scored_views or absent:
             continue
         points, margin = shapes[region.name]

@@ -79,7 +79,7 @@ def judge(localizer: Localizer, source: Source, indices: Sequence[int]) -> Judge
             )
             rows["overlap_NxR"].append(np.where(there_R, overlap_R, np.nan))
             rows["confidence_NxR"].append(located.confidence)
-            rows["evidence_NxRxE"].append(evidence(*look))
+            rows["evidence_NxRxE"].append(evidence(look))
             rows["found_NxR"].append(np.isfinite(located.boxes).all(axis=1))
             rows["view_N"].append(VIEWS[int(film["view"])])
             rows["found_view_N"].append(located.view)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -21,9 +21,12 @@ from wristmir_jax.models.localizer_file import LocalizerFile, read_localizer
 # Below this chance of being right a region counts as not found.
 MIN_CONFIDENCE = 0.5
 # Of how films are looked at: other answers from the same weights are of another localiser.
-_LOOKING = 2
+_LOOKING = 3
 # Films that are looked at together; one shape, one compilation.
 _BATCH = 16
+# Sides of the last looks, over those of the close looks that training draws: closer ones tell
+# better whether a small region is there.
+_CLOSE = (1.0, 0.8)
 # A region this likely, of the likeliest one, helps to say where to look closer.
 _HELPS = 0.3
 # Logit of presence from which a look at a whole film is not followed by looks at its parts, and
@@ -107,6 +110,24 @@ class Finding:
     axis_length: float
     view_V: np.ndarray
     side_L: np.ndarray
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What all looks at one film say.
+
+    Attributes:
+        whole: of the whole film, or of the part of it where a wrist is seen more surely.
+        plain, mirrored: of close looks, and of their images in a mirror.
+    """
+
+    whole: Finding
+    plain: tuple[Finding, ...]
+    mirrored: tuple[Finding, ...]
+
+    @property
+    def close(self) -> tuple[Finding, ...]:
+        return self.plain + self.mirrored
 
 
 def _turned(offset: np.ndarray, angle: float) -> np.ndarray:
@@ -195,9 +216,8 @@ class Localizer:
         """
         return [self.located(looks) for looks in self.look(films)]
 
-    def look(self, films: Sequence[np.ndarray]) -> list[tuple[Finding, Finding, Finding]]:
-        """What each look at each film says: the whole film (or a part of it, where a wrist is seen
-        more surely), then close, then close in a mirror."""
+    def look(self, films: Sequence[np.ndarray]) -> list[Looks]:
+        """What the looks at each film say."""
         pixels = [_bytes_of(film) for film in films]
         size = self._size
         whole = [
@@ -210,49 +230,55 @@ class Localizer:
         second = self._findings(
             [look_at(film, frame, size) for film, frame in zip(pixels, frames, strict=True)], frames
         )
-        frames = [self._closer(finding) for finding in second]
-        mirrored = [Frame(f.x, f.y, f.side, f.axis, True) for f in frames]
-        both = self._findings(
-            [
-                look_at(film, frame, size)
-                for film, frame in zip(pixels * 2, frames + mirrored, strict=True)
-            ],
-            frames + mirrored,
+        closest = [
+            (film, replace(frame, side=share * frame.side, mirrored=mirrored))
+            for film, frame in zip(pixels, map(self._closer, second), strict=True)
+            for share in _CLOSE
+            for mirrored in (False, True)
+        ]
+        close = self._findings(
+            [look_at(film, frame, size) for film, frame in closest],
+            [frame for _, frame in closest],
         )
-        count = len(pixels)
-        return list(zip(first, both[:count], both[count:], strict=True))
+        each = 2 * len(_CLOSE)
+        return [
+            Looks(whole, tuple(close[place * each : (place + 1) * each : 2]),
+                  tuple(close[place * each + 1 : (place + 1) * each : 2]))
+            for place, whole in enumerate(first)
+        ]  # fmt: skip
 
-    def confidence(self, looks: tuple[Finding, Finding, Finding]) -> np.ndarray:
+    def confidence(self, looks: Looks) -> np.ndarray:
         """(R,) calibrated chance that each region is there and its box right."""
-        evidence_RxE = evidence(*looks)
+        evidence_RxE = evidence(looks)
         if self._calibration is None:
             return _sigmoid(evidence_RxE[:, 0])
         weights = self._calibration
         return _sigmoid(weights[:, 0] + (weights[:, 1:] * evidence_RxE).sum(axis=1))
 
-    def boxes(self, looks: tuple[Finding, Finding, Finding]) -> tuple[np.ndarray, float]:
+    def boxes(self, looks: Looks) -> tuple[np.ndarray, float]:
         """Hulls (R, 4) of all regions, found or not, and the axis in radians."""
         center_Rx2, side_Rx2, axis = self.upright(looks)
         return hulls(center_Rx2, side_Rx2, axis), axis
 
-    def upright(
-        self, looks: tuple[Finding, Finding, Finding]
-    ) -> tuple[np.ndarray, np.ndarray, float]:
+    def upright(self, looks: Looks) -> tuple[np.ndarray, np.ndarray, float]:
         """Middle (R, 2) and upright sides (R, 2) of all boxes, and the axis in radians."""
-        _, plain, mirrored = looks
-        axis = plain.axis + 0.5 * wrapped(mirrored.axis - plain.axis)
-        center_Rx2 = 0.5 * (plain.center_Rx2 + mirrored.center_Rx2)
-        side_Rx2 = np.sqrt(plain.side_Rx2 * mirrored.side_Rx2)
-        return center_Rx2, side_Rx2, axis
+        close = looks.close
+        # Angles that differ by a turn are the same.
+        axis = close[0].axis + np.mean([wrapped(look.axis - close[0].axis) for look in close])
+        center_Rx2 = np.mean([look.center_Rx2 for look in close], axis=0)
+        side_Rx2 = np.exp(np.mean([np.log(look.side_Rx2) for look in close], axis=0))
+        return center_Rx2, side_Rx2, float(axis)
 
-    def located(self, looks: tuple[Finding, Finding, Finding]) -> Located:
+    def located(self, looks: Looks) -> Located:
         """What is said of a film after its looks."""
         confidence_R = self.confidence(looks).astype(np.float32)
         boxes_Rx4, axis = self.boxes(looks)
         found_R = confidence_R >= MIN_CONFIDENCE
-        view_V = _softmax(looks[1].view_V + looks[2].view_V)
+        pairs = len(looks.plain)
+        view_V = _softmax(np.sum([look.view_V for look in looks.close], axis=0) / pairs)
         # In the mirror a left wrist looks like a right one.
-        side_L = _softmax(looks[1].side_L + looks[2].side_L[::-1])
+        side_L = sum(look.side_L for look in looks.plain)
+        side_L = _softmax((side_L + sum(look.side_L[::-1] for look in looks.mirrored)) / pairs)
         some = bool(found_R.any())
         return Located(
             boxes=np.where(found_R[:, None], boxes_Rx4, np.nan).astype(np.float32),
@@ -351,19 +377,23 @@ def _in_film(said: dict[str, np.ndarray], frame: Frame, size: int) -> Finding:
     )
 
 
-def evidence(first: Finding, plain: Finding, mirrored: Finding) -> np.ndarray:
+def evidence(looks: Looks) -> np.ndarray:
     """(R, NUM_EVIDENCE) what speaks for each region: logit of its presence, mean of the close looks
     and of the whole film; logarithm of how narrow its place is; how well the close looks agree with
     each other, and with the look at the whole film, as the logit of the overlap of their boxes."""
-    boxes = [hulls(look.center_Rx2, look.side_Rx2, 0.0) for look in (first, plain, mirrored)]
-    place_R = 0.5 * (plain.place_R + mirrored.place_R)
+    whole, *plain = (
+        hulls(look.center_Rx2, look.side_Rx2, 0.0) for look in (looks.whole, *looks.plain)
+    )
+    mirrored = [hulls(look.center_Rx2, look.side_Rx2, 0.0) for look in looks.mirrored]
+    place_R = np.mean([look.place_R for look in looks.close], axis=0)
+    agree_R = np.mean([overlap(*pair) for pair in zip(plain, mirrored, strict=True)], axis=0)
     return np.stack(
         [
-            np.clip(0.5 * (plain.present_R + mirrored.present_R), -8, 8),
-            np.clip(first.present_R, -8, 8),
+            np.clip(np.mean([look.present_R for look in looks.close], axis=0), -8, 8),
+            np.clip(looks.whole.present_R, -8, 8),
             np.log(np.maximum(place_R, 1e-4)),
-            _logit(overlap(boxes[1], boxes[2])),
-            _logit(overlap(boxes[0], boxes[1])),
+            _logit(agree_R),
+            _logit(overlap(whole, plain[0])),
         ],
         axis=1,
     )
