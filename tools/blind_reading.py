@@ -3,9 +3,11 @@
 python -m tools.blind_reading --films=FOLDER --output=runs/blind
 python -m tools.blind_reading --films=FOLDER --output=runs/blind --called_real=3,8,14
 
-Writes --output.png, numbered and in random order, for the reader; --output-side_by_side.png, the
-real ones first and in a frame; and --output.json, which of the numbers are real. With --called_real
-nothing is written: the reader's answers are counted against that file.
+Writes --output.png, numbered and in random order, for the reader, and the same pictures one by one
+in the folder --output-one_by_one, for who is to say of each before seeing the next;
+--output-side_by_side.png, the real ones first and in a frame; and --output.json, which of the
+numbers are real. With --called_real nothing is written: the reader's answers are counted against
+that file.
 """
 
 import json
@@ -98,6 +100,10 @@ def draw(output: epath.Path, answer_file: epath.Path) -> None:
     order = np.random.default_rng(_SEED.value).permutation(len(pictures))
     is_real = order < len(real)
     output.parent.mkdir(parents=True, exist_ok=True)
+    one_by_one = output.parent / f"{output.name}-one_by_one"
+    one_by_one.mkdir(exist_ok=True)
+    for number, place in enumerate(order, start=1):
+        Image.fromarray(pictures[place]).save(one_by_one / f"{number:02d}.png")
     sheet([pictures[place] for place in order], set()).save(f"{output}.png")
     sheet(pictures, set(range(len(real)))).save(f"{output}-side_by_side.png")
     answer = {
@@ -105,7 +111,7 @@ def draw(output: epath.Path, answer_file: epath.Path) -> None:
         "phantom": (np.flatnonzero(~is_real) + 1).tolist(),
     }
     answer_file.write_text(json.dumps(answer))
-    print(f"wrote {output}.png, {output}-side_by_side.png and {answer_file}")
+    print(f"wrote {output}.png, {one_by_one}, {output}-side_by_side.png and {answer_file}")
 
 
 def main() -> None:

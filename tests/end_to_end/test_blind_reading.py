@@ -43,3 +43,5 @@ def test_the_key_names_the_real_films(tmp_path):
         tile = sheet[top : top + 64, left : left + 64]
         is_board = np.mean((tile < 30) | (tile > 225)) > 0.6 and tile.mean() > 100
         assert is_board == (number in answer["real"])
+        alone = np.asarray(Image.open(tmp_path / "a-one_by_one" / f"{number:02d}.png"))
+        np.testing.assert_array_equal(alone, tile)

@@ -75,7 +75,7 @@ def sight_loss(sight: Sight, looks: Looks, size: int) -> tuple[jax.Array, dict[s
     axis = (axis_B * looks.has_axis_B).sum() / jnp.maximum(looks.has_axis_B.sum(), 1.0)
     view, view_right = _classes(sight.view_BxV, looks.view_B)
     side, side_right = _classes(sight.side_BxL, looks.side_B)
-    loss = 0.3 * place + 2.0 * box + 1.0 * present + 1.0 * axis + 0.5 * view + 0.25 * side
+    loss = 0.3 * place + 2.0 * box + 2.0 * present + 1.0 * axis + 1.0 * view + 0.25 * side
     said_BxR = (sight.present_BxR > 0).astype(jnp.float32)
     return loss, {
         "loss": loss,

@@ -262,12 +262,12 @@ class Localizer:
 
     def upright(self, looks: Looks) -> tuple[np.ndarray, np.ndarray, float]:
         """Middle (R, 2) and upright sides (R, 2) of all boxes, and the axis in radians."""
-        close = looks.close
-        # Angles that differ by a turn are the same.
-        axis = close[0].axis + np.mean([wrapped(look.axis - close[0].axis) for look in close])
-        center_Rx2 = np.mean([look.center_Rx2 for look in close], axis=0)
-        side_Rx2 = np.exp(np.mean([np.log(look.side_Rx2) for look in close], axis=0))
-        return center_Rx2, side_Rx2, float(axis)
+        # The closer looks tell less of where a region ends.
+        plain, mirrored = looks.plain[0], looks.mirrored[0]
+        axis = plain.axis + 0.5 * wrapped(mirrored.axis - plain.axis)
+        center_Rx2 = 0.5 * (plain.center_Rx2 + mirrored.center_Rx2)
+        side_Rx2 = np.sqrt(plain.side_Rx2 * mirrored.side_Rx2)
+        return center_Rx2, side_Rx2, axis
 
     def located(self, looks: Looks) -> Located:
         """What is said of a film after its looks."""
