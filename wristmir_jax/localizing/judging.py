@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from wristmir_jax.anatomy import SIDES, VIEWS
+from wristmir_jax.anatomy import SIDES, VIEWS, region
 from wristmir_jax.data.localizer_batches import film_of
 from wristmir_jax.data.pipeline import Source
 from wristmir_jax.localizing.localizer import Localizer, evidence, overlap
@@ -93,14 +93,14 @@ def judge(localizer: Localizer, source: Source, indices: Sequence[int]) -> Judge
 def calibrated(file: LocalizerFile, judged: Judged) -> LocalizerFile:
     """The localiser with a confidence that fits `judged` (Platt 1999, a logistic regression)."""
     rows = []
-    for region in range(len(file.regions)):
-        known_N = judged.known_NxR[:, region]
-        right_N = judged.right_NxR[known_N, region]
+    for index in range(len(file.regions)):
+        known_N = judged.known_NxR[:, index]
+        right_N = judged.right_NxR[known_N, index]
         if right_N.all() or not right_N.any():
             rows.append(np.r_[0.0, 1.0, np.zeros(judged.evidence_NxRxE.shape[-1] - 1)])
             continue
         fit = LogisticRegression(C=10.0, max_iter=1000)
-        fit.fit(judged.evidence_NxRxE[known_N, region], right_N)
+        fit.fit(judged.evidence_NxRxE[known_N, index], right_N)
         rows.append(np.r_[fit.intercept_, fit.coef_[0]])
     return replace(file, calibration=np.array(rows))
 
@@ -113,15 +113,25 @@ def table(judged: Judged, regions: Sequence[str]) -> list[str]:
     ]
     for view in sorted(set(judged.view_N)):
         of_view_N = judged.view_N == view
-        for region, name in enumerate(regions):
-            there_N = of_view_N & judged.there_NxR[:, region]
-            gone_N = of_view_N & judged.gone_NxR[:, region]
-            good_N = judged.right_NxR[:, region] & judged.found_NxR[:, region]
+        for index, name in enumerate(regions):
+            there_N = of_view_N & judged.there_NxR[:, index]
+            gone_N = of_view_N & judged.gone_NxR[:, index]
+            good_N = judged.right_NxR[:, index] & judged.found_NxR[:, index]
             lines.append(
                 f"| {view} | {name} | {there_N.sum()} | {_share(good_N[there_N])} | "
-                f"{_mean(judged.overlap_NxR[there_N, region])} | {gone_N.sum()} | "
-                f"{_share(~judged.found_NxR[gone_N, region])} |"
+                f"{_mean(judged.overlap_NxR[there_N, index])} | {gone_N.sum()} | "
+                f"{_share(~judged.found_NxR[gone_N, index])} |"
             )
+    lines.append("")
+    ossify_R = np.array([region(name).ossifies for name in regions])
+    others_N = judged.there_NxR[:, ~ossify_R].all(axis=1)
+    for index in np.flatnonzero(ossify_R):
+        scored_N = np.isin(judged.view_N, region(regions[index]).scored_views)
+        gone_N = scored_N & others_N & judged.gone_NxR[:, index]
+        lines.append(
+            f"{regions[index]} not there where it is scored and all bones are there, so mostly not "
+            f"ossified yet: {gone_N.sum()}, refused {_share(~judged.found_NxR[gone_N, index])}"
+        )
     seen_N = judged.there_NxR.any(axis=1)
     told_N = judged.found_view_N != "unknown"
     known_N = seen_N & told_N & (judged.view_N != "unknown")
