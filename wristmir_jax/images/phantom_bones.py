@@ -9,6 +9,7 @@ import numpy as np
 
 from wristmir_jax.images.phantom_anatomy import CARPALS, Anatomy
 from wristmir_jax.images.phantom_fractures import PHYSEAL_KINDS, BoneInjury, Injury
+from wristmir_jax.images.phantom_joints import interlock, wave_radius
 from wristmir_jax.images.phantom_parts import MU_CALLUS, MU_CORTEX, WAVES, Blob, Tube
 
 _COMPLETE = ("complete", "shaft_complete")
@@ -435,7 +436,7 @@ def _styloid(
 def carpals(anatomy: Anatomy, injury: Injury, lateral: bool, density: float) -> list[Blob]:
     """The carpal bones; what has not ossified is hidden, a broken scaphoid has its line."""
     view, width = _scale(anatomy, lateral)
-    blobs = []
+    bones = {}
     draw = _draw_of(anatomy, 0)
     for bone, grown in zip(CARPALS, anatomy.carpals, strict=True):
         young = _early(grown)
@@ -450,23 +451,25 @@ def carpals(anatomy: Anatomy, injury: Injury, lateral: bool, density: float) -> 
             for axis in ("length", "breadth")
         )  # fmt: skip
         seen = float(grown > 0)
-        blobs.append(
-            Blob(
-                center_x=x,
-                center_y=y,
-                axis_x=float(np.cos(direction)),
-                axis_y=float(np.sin(direction)),
-                half_length=a,
-                half_height=b,
-                depth=(0.28 if lateral else 0.36) * (a + b),
-                **waves,
-                rim=0.023 * width * (0.6 + 0.4 * grown),
-                mu_rim=(0.6 if lateral else 0.85) * MU_CORTEX * density * seen,
-                mu_inside=(0.17 if lateral else 0.22) * MU_CORTEX * density * seen,
-                **_line(bone.name, a, injury.scaphoid, lateral),
-            )
+        bones[bone.name] = Blob(
+            center_x=x,
+            center_y=y,
+            axis_x=float(np.cos(direction)),
+            axis_y=float(np.sin(direction)),
+            half_length=a,
+            half_height=b,
+            depth=(0.28 if lateral else 0.36) * (a + b),
+            **waves,
+            rim=0.023 * width * (0.6 + 0.4 * grown),
+            mu_rim=(0.6 if lateral else 0.85) * MU_CORTEX * density * seen,
+            mu_inside=(0.17 if lateral else 0.22) * MU_CORTEX * density * seen,
+            **_line(bone.name, a, injury.scaphoid, lateral),
         )
-    return [_uneven(blob, draw, far_edge=0.30) for blob in blobs]
+    if not lateral:
+        space = width * _draw_of(anatomy, 2).uniform(0.035, 0.06)
+        reach = 0.12 * width * float(np.clip((anatomy.skeletal - 7.0) / 4.0, 0.0, 1.0))
+        bones = interlock(bones, space, reach)
+    return [_uneven(blob, draw, far_edge=0.30) for blob in bones.values()]
 
 
 def _draw_of(anatomy: Anatomy, part: int) -> np.random.Generator:
@@ -531,13 +534,6 @@ def _scale(anatomy: Anatomy, lateral: bool) -> tuple[str, float]:
 def _early(grown: float) -> float:
     """A bone that has just appeared is smaller than the mean of those seen at its age."""
     return float(np.clip(0.42 + 1.4 * grown, 0.45, 1.0))
-
-
-def wave_radius(angle: np.ndarray, waves: list[float]) -> np.ndarray:
-    """Radius at each angle (radians) of a unit circle with the waves of `Blob`."""
-    orders = np.arange(1, len(waves) // 2 + 1)
-    phases = angle[:, None] * orders
-    return 1.0 + np.cos(phases) @ np.array(waves[::2]) + np.sin(phases) @ np.array(waves[1::2])
 
 
 def _waves(anatomy: Anatomy, view: str, bone: str) -> dict[str, float]:
