@@ -23,9 +23,13 @@ _JOINTS = (
     ("scaphoid", "trapezium", 0.4, 0.2),
     ("scaphoid", "trapezoid", 0.4, 0.4),
 )
-_ANGLES = np.linspace(0.0, 2.0 * np.pi, 96, endpoint=False)
+_ANGLES = np.linspace(0.0, 2.0 * np.pi, 72, endpoint=False)
+_RING = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], 1)
+_ORDERS = np.arange(1, len(WAVES) // 2 + 1)[:, None] * _ANGLES
+# In the order of `WAVES`.
+_WAVES = np.stack([np.cos(_ORDERS), np.sin(_ORDERS)], 1).reshape(len(WAVES), -1)
 # Along each ray, in shares of the outline's radius: how far a bone may give way and grow.
-_STEPS = np.linspace(0.5, 1.5, 26)
+_STEPS = np.linspace(0.5, 1.5, 16)
 
 # Bones move apart by this share of what they overlap by, so many times.
 _PUSH, _PUSHES = 0.2, 2
@@ -46,60 +50,44 @@ def interlock(bones: dict[str, Blob], space: float, reach: float) -> dict[str, B
         space: usual width of a joint space, mm.
         reach: bones grow towards neighbours nearer than this, mm; 0 only cuts.
     """
-    fitted = _apart(bones, space)
-    seen = {name: _Outline(blob) for name, blob in fitted.items() if blob.mu_inside > 0}
-    for name, outline in seen.items():
-        points = outline.points(_STEPS)
-        own = outline.outside(points)
-        room = np.full(own.shape, 1e6)
-        for first, second, share, wide in _JOINTS:
-            if name not in (first, second) or first not in seen or second not in seen:
-                continue
-            other = seen[second if name == first else first]
-            gives = share if name == first else 1.0 - share
-            free = gives * other.outside(points) - (1.0 - gives) * own - gives * wide * space
-            room = np.minimum(room, free)
-        fitted[name] = outline.fitted(room, reach)
-    return fitted
-
-
-def _apart(bones: dict[str, Blob], space: float) -> dict[str, Blob]:
-    """The bones after those that overlap much have pushed each other aside."""
-    moved = dict(bones)
-    for _ in range(_PUSHES):
-        for first, second, _, wide in _JOINTS:
-            one, two = moved[first], moved[second]
-            if one.mu_inside == 0 or two.mu_inside == 0:
-                continue
-            a, b = _Outline(one), _Outline(two)
-            between = b.center - a.center
-            distance = float(np.hypot(*between)) + 1e-6
-            apart = a.outside(b.center) + b.outside(a.center) - distance
-            push = _PUSH * max(0.0, wide * space - apart) * between / distance
-            moved[first] = one._replace(
-                center_x=one.center_x - push[0], center_y=one.center_y - push[1]
-            )
-            moved[second] = two._replace(
-                center_x=two.center_x + push[0], center_y=two.center_y + push[1]
-            )
-    return moved
+    seen = {name: _Outline(blob) for name, blob in bones.items() if blob.mu_inside > 0}
+    joints = [joint for joint in _JOINTS if joint[0] in seen and joint[1] in seen]
+    # Bones that overlap much push each other aside.
+    for first, second, _, wide in joints * _PUSHES:
+        one, two = seen[first], seen[second]
+        between = two.center - one.center
+        distance = float(np.hypot(*between)) + 1e-6
+        apart = one.outside(two.center) + two.outside(one.center) - distance
+        push = _PUSH * max(0.0, wide * space - apart) * between / distance
+        one.center = one.center - push
+        two.center = two.center + push
+    room = {name: np.full((len(_ANGLES), len(_STEPS)), 1e6) for name in seen}
+    for first, second, share, wide in joints:
+        for name, other, gives in ((first, second, share), (second, first, 1.0 - share)):
+            bone = seen[name]
+            own = (_STEPS - 1.0) * bone.length[:, None]
+            free = gives * (seen[other].outside(bone.points()) - wide * space) - (1.0 - gives) * own
+            room[name] = np.minimum(room[name], free)
+    return bones | {name: bone.fitted(room[name], reach) for name, bone in seen.items()}
 
 
 class _Outline:
+    """The outline of a blob about a centre that can move."""
+
     def __init__(self, blob: Blob):
         self.blob = blob
-        self.radius = wave_radius(_ANGLES, [getattr(blob, name) for name in WAVES])
+        self.radius = 1.0 + np.array([getattr(blob, name) for name in WAVES]) @ _WAVES
         self.center = np.array([blob.center_x, blob.center_y])
         along = np.array([blob.axis_x, blob.axis_y])
-        self.axes = np.stack(
-            [along * blob.half_length, np.array([-along[1], along[0]]) * blob.half_height]
-        )
-        self.inverse = np.linalg.inv(self.axes)
+        across = np.array([-along[1], along[0]])
+        axes = np.stack([along * blob.half_length, across * blob.half_height])
+        self.inverse = np.linalg.inv(axes)
+        self.rays = (_RING * self.radius[:, None]) @ axes
+        self.length = np.hypot(self.rays[:, 0], self.rays[:, 1])
 
-    def points(self, steps: np.ndarray) -> np.ndarray:
+    def points(self) -> np.ndarray:
         """(angles, steps, 2) points along rays, mm; step 1 is the outline."""
-        ring = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], 1) * self.radius[:, None]
-        return self.center + steps[:, None] * (ring @ self.axes)[:, None, :]
+        return self.center + _STEPS[:, None] * self.rays[:, None, :]
 
     def outside(self, points: np.ndarray) -> np.ndarray:
         """How far points (..., 2) lie outside along the ray from the centre, mm."""
@@ -112,26 +100,22 @@ class _Outline:
 
     def fitted(self, room: np.ndarray, reach: float) -> Blob:
         """The blob up to where `room` (angles, steps) on its rays ends."""
-        ends = room < 0.0
-        at = np.argmax(ends, 1)
+        at = np.argmax(room < 0.0, 1)
+        ends = (room < 0.0).any(1)
         rows = np.arange(len(at))
         before = np.maximum(at - 1, 0)
-        drop = room[rows, before] - room[rows, at]
-        part = np.where(drop > 0.0, room[rows, before] / np.where(drop > 0.0, drop, 1.0), 0.0)
-        step = _STEPS[before] + np.clip(part, 0.0, 1.0) * (_STEPS[at] - _STEPS[before])
-        step = np.where(ends.any(1), step, np.inf)
-        length = np.hypot(*(self.points(np.ones(1))[:, 0] - self.center).T)
-        beyond = (step - 1.0) * length
-        nearness = np.clip(1.0 - (beyond / max(reach, 1e-6)) ** 2, 0.0, 1.0)
-        grown = np.where(np.isfinite(step), np.where(step > 1.0, nearness, 1.0), 0.0)
-        step = 1.0 + grown * np.where(np.isfinite(step), step - 1.0, 0.0)
-        radius = self.radius * step
+        drop = np.maximum(room[rows, before] - room[rows, at], 1e-6)
+        part = np.clip(room[rows, before] / drop, 0.0, 1.0)
+        change = _STEPS[before] + part * (_STEPS[at] - _STEPS[before]) - 1.0
+        nearness = 1.0 - (change * self.length / max(reach, 1e-6)) ** 2
+        change = np.where(change > 0.0, change * np.clip(nearness, 0.0, 1.0), change)
+        radius = self.radius * (1.0 + np.where(ends, change, 0.0))
         mean = float(radius.mean())
-        waves = {}
-        for k, name in enumerate(WAVES):
-            turn = np.sin if k % 2 else np.cos
-            waves[name] = float(2.0 * np.mean(radius * turn((k // 2 + 1) * _ANGLES)) / mean)
-        blob = self.blob
-        return blob._replace(
-            half_length=blob.half_length * mean, half_height=blob.half_height * mean, **waves
+        waves = (2.0 / (len(radius) * mean)) * (_WAVES @ radius)
+        return self.blob._replace(
+            center_x=float(self.center[0]),
+            center_y=float(self.center[1]),
+            half_length=self.blob.half_length * mean,
+            half_height=self.blob.half_height * mean,
+            **dict(zip(WAVES, waves.tolist(), strict=True)),
         )
