@@ -329,7 +329,7 @@ def tube_outline(p: Tube, reach: float = np.inf) -> np.ndarray:
     """(N, 2) outline of an unbroken tube from its distal end `reach` mm back, mm."""
     u = np.linspace(-min(p.length, reach), 0.05 * p.flare_length, 160)
     flare = 1.0 / (1.0 + (u / p.flare_length) ** 2)
-    base = 1.0 / (1.0 + ((u + p.length) / p.base_length) ** 2)
+    base = 1.0 / (1.0 + ((u + p.length) / p.base_length) ** 4)
     left = p.shaft + p.flare_left * flare + p.base_flare * base
     right = p.shaft + p.flare_right * flare + p.base_flare * base
 
@@ -343,9 +343,11 @@ def tube_outline(p: Tube, reach: float = np.inf) -> np.ndarray:
     u = np.concatenate([sides[0][0], end(across), sides[1][0][::-1]])
     v = np.concatenate([sides[0][1], across, sides[1][1][::-1]])
     if p.base_curve:
-        u = np.maximum(u, p.base_curve * (v / p.shaft) ** 2 - p.length)
+        wide = p.shaft + p.base_flare
+        middle = 0.5 * (p.flare_right - p.flare_left) / (1.0 + (u / p.flare_length) ** 2)
+        u = np.maximum(u, p.base_curve * ((v - middle) / wide) ** 4 - p.length)
         across = np.linspace(v[-1], v[0], 20)
-        u = np.concatenate([u, p.base_curve * (across / p.shaft) ** 2 - p.length])
+        u = np.concatenate([u, p.base_curve * (across / wide) ** 4 - p.length])
         v = np.concatenate([v, across])
     v = v - p.bow * u * u
     return np.stack(

@@ -3,13 +3,14 @@
 The frame is that of `phantom_parts`. What breaks off moves by a rigid `Motion`.
 """
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
 
 from wristmir_jax.images.phantom_anatomy import CARPALS, Anatomy
 from wristmir_jax.images.phantom_fractures import PHYSEAL_KINDS, BoneInjury, Injury
-from wristmir_jax.images.phantom_joints import interlock, wave_radius
+from wristmir_jax.images.phantom_joints import beyond, interlock, wave_radius
 from wristmir_jax.images.phantom_parts import MU_CALLUS, MU_CORTEX, WAVES, Blob, Tube
 
 _COMPLETE = ("complete", "shaft_complete")
@@ -435,9 +436,27 @@ def _styloid(
 
 def carpals(anatomy: Anatomy, injury: Injury, lateral: bool, density: float) -> list[Blob]:
     """The carpal bones; what has not ossified is hidden, a broken scaphoid has its line."""
+    draw = _draw_of(anatomy, 0)
+    blobs = []
+    for name, blob in _carpal_shapes(anatomy, lateral).items():
+        blob = blob._replace(
+            mu_rim=blob.mu_rim * density,
+            mu_inside=blob.mu_inside * density,
+            **_line(name, blob.half_length, injury.scaphoid, lateral),
+        )
+        blob = _uneven(blob, draw, far_edge=0.30)
+        if name == "hamate" and not lateral:
+            blob = _hooked(blob, anatomy)
+        blobs.append(blob)
+    return blobs
+
+
+# Films of one wrist follow each other, and its metacarpals ask for the carpals, too.
+@functools.lru_cache(maxsize=8)
+def _carpal_shapes(anatomy: Anatomy, lateral: bool) -> dict[str, Blob]:
+    """The carpals by name, of usual density and even."""
     view, width = _scale(anatomy, lateral)
     bones = {}
-    draw = _draw_of(anatomy, 0)
     for bone, grown in zip(CARPALS, anatomy.carpals, strict=True):
         young = _early(grown)
         x, y, direction = _in_hand(anatomy, view, bone.name)
@@ -461,15 +480,31 @@ def carpals(anatomy: Anatomy, injury: Injury, lateral: bool, density: float) -> 
             depth=(0.28 if lateral else 0.36) * (a + b),
             **waves,
             rim=0.023 * width * (0.6 + 0.4 * grown),
-            mu_rim=(0.6 if lateral else 0.85) * MU_CORTEX * density * seen,
-            mu_inside=(0.17 if lateral else 0.22) * MU_CORTEX * density * seen,
-            **_line(bone.name, a, injury.scaphoid, lateral),
+            mu_rim=(0.6 if lateral else 0.68) * MU_CORTEX * seen,
+            mu_inside=(0.17 if lateral else 0.26) * MU_CORTEX * seen,
         )
-    if not lateral:
-        space = width * _draw_of(anatomy, 2).uniform(0.035, 0.06)
-        reach = 0.12 * width * float(np.clip((anatomy.skeletal - 7.0) / 4.0, 0.0, 1.0))
-        bones = interlock(bones, space, reach)
-    return [_uneven(blob, draw, far_edge=0.30) for blob in bones.values()]
+    if lateral:
+        return bones
+    space = width * _draw_of(anatomy, 2).uniform(0.035, 0.06)
+    return interlock(bones, space, 0.10 * width * _joined(anatomy))
+
+
+def _joined(anatomy: Anatomy) -> float:
+    """0 bones of the hand lie apart .. 1 they have grown together but for their joint spaces."""
+    return float(np.clip((anatomy.skeletal - 7.0) / 4.0, 0.0, 1.0))
+
+
+def _hooked(hamate: Blob, anatomy: Anatomy) -> Blob:
+    """The hamate with its hook, which is seen end on."""
+    draw = _draw_of(anatomy, 3)
+    x, y = anatomy.width * draw.uniform((-0.07, 0.02), (0.03, 0.12))
+    size, bright = draw.uniform((0.10, 0.35), (0.22, 0.75))
+    return hamate._replace(
+        back=bright * float(np.clip((anatomy.skeletal - 9.0) / 3.0, 0.0, 1.0)),
+        back_size=size,
+        back_u=(x * hamate.axis_x + y * hamate.axis_y) / hamate.half_length,
+        back_w=(y * hamate.axis_x - x * hamate.axis_y) / hamate.half_height,
+    )
 
 
 def _draw_of(anatomy: Anatomy, part: int) -> np.random.Generator:
@@ -557,38 +592,72 @@ def metacarpals(anatomy: Anatomy, lateral: bool, density: float) -> list[Tube]:
     """The five metacarpals, the fifth first."""
     view, width = _scale(anatomy, lateral)
     tubes = []
-    # As bones grow their bases come to lie over the edges of the carpals.
-    overlap = 0.05 * width * float(np.clip((anatomy.skeletal - 9.0) / 4.0, 0.0, 1.0))
-    for number in (5, 4, 3, 2, 1):
+    for number, (base_x, base_y, direction, wide) in _bases(anatomy, lateral).items():
         name = f"metacarpal_{number}"
-        base_x, base_y, direction = _in_hand(anatomy, view, name, "_base", 0.4)
         length = anatomy.width * (1.5 if number == 1 else 2.0)
         along_x, along_y = float(np.cos(direction)), float(np.sin(direction))
-        # Its rounding takes some of the width.
-        base = 1.03 * width * anatomy.value(view, f"{name}_base_width", 0.6)
         middle = width * anatomy.value(view, f"{name}_width", 0.6)
-        # What the flare of the far end adds there.
+        # What the flare of the far end adds there, and that of the base.
         middle -= 0.22 * width / (1.0 + ((length / width - 0.6) / 0.30) ** 2)
-        flare = max(0.0, base - middle) / 2 / 0.882
+        flare = max(0.0, wide - middle) / 2 / 0.941
         tubes.append(
             Tube(
                 origin_x=base_x + length * along_x,
                 origin_y=base_y + length * along_y,
                 axis_x=along_x,
                 axis_y=along_y,
-                length=length + overlap,
-                shaft=middle / 2 - 0.118 * flare,
+                length=length,
+                shaft=middle / 2 - 0.059 * flare,
                 flare_left=0.11 * width,
                 flare_right=0.11 * width,
                 flare_length=0.30 * width,
                 base_flare=flare,
-                base_length=0.22 * width,
-                base_curve=0.05 * width,
+                base_length=0.30 * width,
+                base_curve=0.07 * width,
+                base_line=0.25 * density,
                 cortex_shaft=0.072 * width,
-                cortex_end=0.014 * width,
+                cortex_end=0.016 * width,
                 marrow_shaft=0.06 * density,
-                marrow_end=0.24 * density,
+                marrow_end=0.36 * density,
                 end_line=0.08,
             )
         )
     return tubes
+
+
+def _bases(anatomy: Anatomy, lateral: bool) -> dict[int, tuple[float, float, float, float]]:
+    """Place, direction and width of the bases of metacarpals, the fifth first."""
+    view, width = _scale(anatomy, lateral)
+    bases = {}
+    for number in (5, 4, 3, 2, 1):
+        name = f"metacarpal_{number}"
+        wide = width * anatomy.value(view, f"{name}_base_width", 0.6)
+        bases[number] = [*_in_hand(anatomy, view, name, "_base", 0.4), wide]
+    joined = _joined(anatomy)
+    if lateral or joined == 0.0:
+        return {number: tuple(base) for number, base in bases.items()}
+    # They lie side by side and over each other's edges only a little, ...
+    for one, two in ((bases[k], bases[k - 1]) for _ in range(2) for k in (4, 3, 5)):
+        apart = float(np.hypot(two[0] - one[0], two[1] - one[1]))
+        push = 0.3 * joined * (0.5 * (one[3] + two[3]) - apart - 0.03 * width)
+        push = float(np.clip(push, -0.02 * width, 0.06 * width))
+        for base, sign in ((one, -1.0), (two, 1.0)):
+            base[0] += sign * push * (two[0] - one[0]) / apart
+    # ... and end a joint space from the carpals.
+    shapes = _carpal_shapes(anatomy, lateral).values()
+    spaces = width * _draw_of(anatomy, 4).uniform(-0.03, 0.05, len(bases))
+    steps = width * np.linspace(-0.15, 0.15, 16)
+    for base, space in zip(bases.values(), spaces, strict=True):
+        x, y, direction, wide = base
+        along = np.array([np.cos(direction), np.sin(direction)])
+        across = 0.25 * wide * np.array([[1.0], [0.0], [-1.0]]) * [along[1], -along[0]]
+        points = np.array([x, y]) + across + steps[:, None, None] * along
+        shift = float(np.interp(space, *_rising(beyond(shapes, points).min(1), steps)))
+        base[0] += joined * shift * float(along[0])
+        base[1] += joined * shift * float(along[1])
+    return {number: tuple(base) for number, base in bases.items()}
+
+
+def _rising(values: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What `np.interp` needs to find the place from which on values are above one."""
+    return np.minimum.accumulate(values[::-1])[::-1], places

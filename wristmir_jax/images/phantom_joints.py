@@ -5,6 +5,8 @@ as they never do. Here every outline is cut, or grown, up to the surface midway 
 neighbours, less half of the joint space.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from wristmir_jax.images.phantom_parts import WAVES, Blob
@@ -69,6 +71,12 @@ def interlock(bones: dict[str, Blob], space: float, reach: float) -> dict[str, B
             free = gives * (seen[other].outside(bone.points()) - wide * space) - (1.0 - gives) * own
             room[name] = np.minimum(room[name], free)
     return bones | {name: bone.fitted(room[name], reach) for name, bone in seen.items()}
+
+
+def beyond(bones: Iterable[Blob], points: np.ndarray) -> np.ndarray:
+    """How far points (..., 2) lie outside the nearest bone, about, mm; negative inside one."""
+    outlines = [_Outline(blob) for blob in bones if blob.mu_inside > 0]
+    return np.min([outline.outside(points) for outline in outlines], 0)
 
 
 class _Outline:
