@@ -486,7 +486,7 @@ def _carpal_shapes(anatomy: Anatomy, lateral: bool) -> dict[str, Blob]:
     if lateral:
         return bones
     space = width * _draw_of(anatomy, 2).uniform(0.035, 0.06)
-    return interlock(bones, space, 0.10 * width * _joined(anatomy))
+    return interlock(bones, space, 0.07 * width * _joined(anatomy))
 
 
 def _joined(anatomy: Anatomy) -> float:
@@ -497,8 +497,8 @@ def _joined(anatomy: Anatomy) -> float:
 def _hooked(hamate: Blob, anatomy: Anatomy) -> Blob:
     """The hamate with its hook, which is seen end on."""
     draw = _draw_of(anatomy, 3)
-    x, y = anatomy.width * draw.uniform((-0.07, 0.02), (0.03, 0.12))
-    size, bright = draw.uniform((0.10, 0.35), (0.22, 0.75))
+    x, y = anatomy.width * draw.uniform((-0.06, 0.07), (0.02, 0.13))
+    size, bright = draw.uniform((0.10, 0.25), (0.20, 0.6))
     return hamate._replace(
         back=bright * float(np.clip((anatomy.skeletal - 9.0) / 3.0, 0.0, 1.0)),
         back_size=size,
@@ -592,14 +592,19 @@ def metacarpals(anatomy: Anatomy, lateral: bool, density: float) -> list[Tube]:
     """The five metacarpals, the fifth first."""
     view, width = _scale(anatomy, lateral)
     tubes = []
-    for number, (base_x, base_y, direction, wide) in _bases(anatomy, lateral).items():
+    draw = _draw_of(anatomy, 5)
+    slopes = _SLOPES + draw.uniform(-0.1, 0.1, len(_SLOPES))
+    reaches = draw.uniform(0.25, 0.36, len(_SLOPES))
+    for k, (number, base) in enumerate(_bases(anatomy, lateral).items()):
+        base_x, base_y, direction, wide = base
         name = f"metacarpal_{number}"
         length = anatomy.width * (1.5 if number == 1 else 2.0)
         along_x, along_y = float(np.cos(direction)), float(np.sin(direction))
         middle = width * anatomy.value(view, f"{name}_width", 0.6)
         # What the flare of the far end adds there, and that of the base.
         middle -= 0.22 * width / (1.0 + ((length / width - 0.6) / 0.30) ** 2)
-        flare = max(0.0, wide - middle) / 2 / 0.941
+        further = 1.0 / (1.0 + (0.6 / float(reaches[k])) ** 4)
+        flare = max(0.0, wide - middle) / 2 / (1.0 - further)
         tubes.append(
             Tube(
                 origin_x=base_x + length * along_x,
@@ -607,13 +612,14 @@ def metacarpals(anatomy: Anatomy, lateral: bool, density: float) -> list[Tube]:
                 axis_x=along_x,
                 axis_y=along_y,
                 length=length,
-                shaft=middle / 2 - 0.059 * flare,
+                shaft=middle / 2 - further * flare,
                 flare_left=0.11 * width,
                 flare_right=0.11 * width,
                 flare_length=0.30 * width,
                 base_flare=flare,
-                base_length=0.30 * width,
-                base_curve=0.07 * width,
+                base_length=float(reaches[k]) * width,
+                base_curve=_CORNERS[k] * width,
+                base_slope=0.0 if lateral else float(slopes[k]),
                 base_line=0.25 * density,
                 cortex_shaft=0.072 * width,
                 cortex_end=0.016 * width,
@@ -623,6 +629,13 @@ def metacarpals(anatomy: Anatomy, lateral: bool, density: float) -> list[Tube]:
             )
         )
     return tubes
+
+
+# Of the bases of metacarpals, the fifth first: how far beyond the usual joint space (W) they end,
+# what their corners are rounded by (W) and how oblique they are.
+_SPACES = np.array([-0.06, -0.03, 0.0, -0.10, -0.03])
+_CORNERS = (0.08, 0.05, 0.04, -0.02, 0.06)
+_SLOPES = np.array([0.22, 0.10, -0.12, 0.08, 0.0])
 
 
 def _bases(anatomy: Anatomy, lateral: bool) -> dict[int, tuple[float, float, float, float]]:
@@ -637,15 +650,17 @@ def _bases(anatomy: Anatomy, lateral: bool) -> dict[int, tuple[float, float, flo
     if lateral or joined == 0.0:
         return {number: tuple(base) for number, base in bases.items()}
     # They lie side by side and over each other's edges only a little, ...
-    for one, two in ((bases[k], bases[k - 1]) for _ in range(2) for k in (4, 3, 5)):
+    for number in (4, 3, 5) * 2:
+        one, two = bases[number], bases[number - 1]
         apart = float(np.hypot(two[0] - one[0], two[1] - one[1]))
-        push = 0.3 * joined * (0.5 * (one[3] + two[3]) - apart - 0.03 * width)
+        over = (0.10 if number == 5 else 0.05) * width
+        push = 0.3 * joined * (0.5 * (one[3] + two[3]) - apart - over)
         push = float(np.clip(push, -0.02 * width, 0.06 * width))
         for base, sign in ((one, -1.0), (two, 1.0)):
             base[0] += sign * push * (two[0] - one[0]) / apart
     # ... and end a joint space from the carpals.
     shapes = _carpal_shapes(anatomy, lateral).values()
-    spaces = width * _draw_of(anatomy, 4).uniform(-0.03, 0.05, len(bases))
+    spaces = width * (_draw_of(anatomy, 4).uniform(-0.03, 0.05, len(bases)) + _SPACES)
     steps = width * np.linspace(-0.15, 0.15, 16)
     for base, space in zip(bases.values(), spaces, strict=True):
         x, y, direction, wide = base

@@ -34,7 +34,7 @@ _WAVES = np.stack([np.cos(_ORDERS), np.sin(_ORDERS)], 1).reshape(len(WAVES), -1)
 _STEPS = np.linspace(0.5, 1.5, 16)
 
 # Bones move apart by this share of what they overlap by, so many times.
-_PUSH, _PUSHES = 0.2, 2
+_PUSH, _PUSHES = 0.15, 2
 
 
 def wave_radius(angle: np.ndarray, waves: list[float]) -> np.ndarray:

@@ -36,7 +36,8 @@ class Tube(NamedTuple):
         marrow_shaft, marrow_end, end_line: density relative to cortex, of marrow and of the zone of
             provisional calcification.
         end_curve, end_wave: shape of the distal end; base_curve: how far the corners of the
-            proximal one are rounded off, mm; base_line: density of the bone under its surface
+            proximal one are rounded off, mm; base_slope: by how much it is longer on the left, mm a
+            mm across; base_line: density of the bone under its surface
             (tubes that are drawn whole).
         cut_at, cut_slope, cut_hinge, cut_hinge_at, jag, jag_phase, cut_soft: the fracture line
             across the axis; beyond the hinge it bends proximally and leaves a corner.
@@ -69,6 +70,7 @@ class Tube(NamedTuple):
     end_curve: Value = 0.0
     end_wave: Value = 0.0
     base_curve: Value = 0.0
+    base_slope: Value = 0.0
     base_line: Value = 0.0
     cut_at: Value = 0.0
     cut_slope: Value = 0.0

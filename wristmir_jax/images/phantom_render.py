@@ -80,7 +80,7 @@ def _tube(x, y, p: Tube, texture, pixel, can_break: bool):
     end = p.end_curve * z * z + p.end_wave * _triangle_wave(0.31 * z + 0.1)
     z = v_centred / (p.shaft + p.base_flare)
     z = z * z
-    start = u + p.length - p.base_curve * z * z
+    start = u + p.length - p.base_curve * z * z - p.base_slope * v_centred
     inside = _ramp((end - u) / pixel) * _ramp(start / pixel) * p.opacity
     marrow = p.marrow_shaft + (p.marrow_end - p.marrow_shaft) * jnp.maximum(flare, base)
     # Zone of provisional calcification: a white line just inside the growing end.
@@ -131,7 +131,7 @@ def _blob(x, y, p: Blob, texture, pixel):
     uneven = 1.0 + (p.rim_cos_1 * tu + p.rim_sin_1 * tw) * jax.lax.rsqrt(long2)
     uneven = uneven + (p.rim_cos_2 * (u2 - w2) + 2.0 * p.rim_sin_2 * tu * tw) / long2
     far_u, far_w = tu - p.back_u, tw - p.back_w
-    far = _bump(((far_u * far_u + far_w * far_w) * inwards / p.back_size - 1.0) / 0.4)
+    far = _bump(((far_u * far_u + far_w * far_w) * inwards / p.back_size - 1.0) / 0.6)
     u2, w2 = u2 * inwards, w2 * inwards
     r = (1.0 - p.square) * (u2 + w2) + p.square * (u2 * u2 + w2 * w2)
     grow_u = 1.0 / jnp.maximum(1.0 - p.rim / p.half_length, 0.3) ** 2
@@ -427,14 +427,14 @@ def _attenuate(scene: Scene, textures, size: int):
     # They run along the bones.
     trabeculae = jnp.where(jnp.abs(cos) > jnp.abs(sin), trabeculae, trabeculae.T)
     coarse = _window(textures[1], f.texture_column, f.texture_row, size)
-    # Small bones are all spongy.
-    texture, spongy = 1.0 + f.bone_texture * trabeculae, 1.0 + 2.2 * f.bone_texture * trabeculae
+    # Small bones are all spongy, and those of the hand more than the forearm's.
+    texture, hand, spongy = (1.0 + k * f.bone_texture * trabeculae for k in (1.0, 1.6, 2.2))
     total = _soft_tissue(x, y, f, coarse, scene.strokes, finish)
     for i in range(NUM_BREAKABLE):
         total += _tube(x, y, Tube(*scene.tubes[i]), texture, pixel, can_break=True)
 
     def tube(part):
-        return _tube(x, y, Tube(*part), texture, pixel, can_break=False)
+        return _tube(x, y, Tube(*part), hand, pixel, can_break=False)
 
     def blob(part):
         return _blob(x, y, Blob(*part), spongy, pixel)
