@@ -438,16 +438,15 @@ def carpals(anatomy: Anatomy, injury: Injury, lateral: bool, density: float) -> 
     """The carpal bones; what has not ossified is hidden, a broken scaphoid has its line."""
     draw = _draw_of(anatomy, 0)
     blobs = []
-    for name, blob in _carpal_shapes(anatomy, lateral).items():
-        blob = blob._replace(
-            mu_rim=blob.mu_rim * density,
-            mu_inside=blob.mu_inside * density,
-            **_line(name, blob.half_length, injury.scaphoid, lateral),
+    for name, shape in _carpal_shapes(anatomy, lateral).items():
+        blob = shape._replace(
+            mu_rim=shape.mu_rim * density,
+            mu_inside=shape.mu_inside * density,
+            **_line(name, shape.half_length, injury.scaphoid, lateral),
         )
-        blob = _uneven(blob, draw, far_edge=0.30)
-        if name == "hamate" and not lateral:
-            blob = _hooked(blob, anatomy)
-        blobs.append(blob)
+        uneven = _uneven(blob, draw, far_edge=0.30)
+        hooked = name == "hamate" and not lateral
+        blobs.append(_hooked(uneven, anatomy) if hooked else uneven)
     return blobs
 
 
@@ -498,7 +497,7 @@ def _hooked(hamate: Blob, anatomy: Anatomy) -> Blob:
     """The hamate with its hook, which is seen end on."""
     draw = _draw_of(anatomy, 3)
     x, y = anatomy.width * draw.uniform((-0.06, 0.07), (0.02, 0.13))
-    size, bright = draw.uniform((0.10, 0.25), (0.20, 0.6))
+    size, bright = draw.uniform((0.10, 0.15), (0.20, 0.45))
     return hamate._replace(
         back=bright * float(np.clip((anatomy.skeletal - 9.0) / 3.0, 0.0, 1.0)),
         back_size=size,
@@ -594,7 +593,9 @@ def metacarpals(anatomy: Anatomy, lateral: bool, density: float) -> list[Tube]:
     tubes = []
     draw = _draw_of(anatomy, 5)
     slopes = _SLOPES + draw.uniform(-0.1, 0.1, len(_SLOPES))
-    reaches = draw.uniform(0.25, 0.36, len(_SLOPES))
+    # The ends of young bones are round and hardly dense.
+    grown = _joined(anatomy)
+    reaches = (0.8 + 0.2 * grown) * draw.uniform(0.25, 0.36, len(_SLOPES))
     for k, (number, base) in enumerate(_bases(anatomy, lateral).items()):
         base_x, base_y, direction, wide = base
         name = f"metacarpal_{number}"
@@ -618,9 +619,9 @@ def metacarpals(anatomy: Anatomy, lateral: bool, density: float) -> list[Tube]:
                 flare_length=0.30 * width,
                 base_flare=flare,
                 base_length=float(reaches[k]) * width,
-                base_curve=_CORNERS[k] * width,
+                base_curve=(_CORNERS[k] + 0.08 * (1.0 - grown)) * width,
                 base_slope=0.0 if lateral else float(slopes[k]),
-                base_line=0.25 * density,
+                base_line=(0.08 + 0.17 * grown) * density,
                 cortex_shaft=0.072 * width,
                 cortex_end=0.016 * width,
                 marrow_shaft=0.06 * density,
@@ -662,14 +663,18 @@ def _bases(anatomy: Anatomy, lateral: bool) -> dict[int, tuple[float, float, flo
     shapes = _carpal_shapes(anatomy, lateral).values()
     spaces = width * (_draw_of(anatomy, 4).uniform(-0.03, 0.05, len(bases)) + _SPACES)
     steps = width * np.linspace(-0.15, 0.15, 16)
-    for base, space in zip(bases.values(), spaces, strict=True):
-        x, y, direction, wide = base
-        along = np.array([np.cos(direction), np.sin(direction)])
-        across = 0.25 * wide * np.array([[1.0], [0.0], [-1.0]]) * [along[1], -along[0]]
-        points = np.array([x, y]) + across + steps[:, None, None] * along
-        shift = float(np.interp(space, *_rising(beyond(shapes, points).min(1), steps)))
-        base[0] += joined * shift * float(along[0])
-        base[1] += joined * shift * float(along[1])
+    along = np.array([[np.cos(base[2]), np.sin(base[2])] for base in bases.values()])
+    right = np.stack([along[:, 1], -along[:, 0]], 1)
+    wide = np.array([base[3] for base in bases.values()])
+    # (bases, steps, places across, 2)
+    points = np.array([base[:2] for base in bases.values()])[:, None, None, :]
+    points = points + steps[:, None, None] * along[:, None, None, :]
+    across = wide[:, None] * [0.25, 0.0, -0.25]
+    room = beyond(shapes, points + (across[:, :, None] * right[:, None, :])[:, None]).min(2)
+    for k, base in enumerate(bases.values()):
+        shift = joined * float(np.interp(spaces[k], *_rising(room[k], steps)))
+        base[0] += shift * float(along[k, 0])
+        base[1] += shift * float(along[k, 1])
     return {number: tuple(base) for number, base in bases.items()}
 
 

@@ -85,6 +85,7 @@ class _Outline:
     def __init__(self, blob: Blob):
         self.blob = blob
         self.radius = 1.0 + np.array([getattr(blob, name) for name in WAVES]) @ _WAVES
+        self.rise = np.roll(self.radius, -1) - self.radius
         self.center = np.array([blob.center_x, blob.center_y])
         along = np.array([blob.axis_x, blob.axis_y])
         across = np.array([-along[1], along[0]])
@@ -102,8 +103,11 @@ class _Outline:
         away = points - self.center
         unit = away @ self.inverse
         far = np.hypot(unit[..., 0], unit[..., 1]) + 1e-6
-        angle = np.arctan2(unit[..., 1], unit[..., 0])
-        radius = np.interp(angle, _ANGLES, self.radius, period=2.0 * np.pi)
+        # The angle in steps of the ring; negative ones count from its end.
+        place = np.arctan2(unit[..., 1], unit[..., 0]) * (len(_ANGLES) / (2.0 * np.pi))
+        index = np.floor(place).astype(int)
+        index = np.minimum(index, len(_ANGLES) // 2 - 1)
+        radius = self.radius[index] + (place - index) * self.rise[index]
         return np.hypot(away[..., 0], away[..., 1]) * (1.0 - radius / far)
 
     def fitted(self, room: np.ndarray, reach: float) -> Blob:
