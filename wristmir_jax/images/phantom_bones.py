@@ -480,7 +480,7 @@ def _carpal_shapes(anatomy: Anatomy, lateral: bool) -> dict[str, Blob]:
             **waves,
             rim=0.023 * width * (0.6 + 0.4 * grown),
             mu_rim=(0.6 if lateral else 0.68) * MU_CORTEX * seen,
-            mu_inside=(0.17 if lateral else 0.26) * MU_CORTEX * seen,
+            mu_inside=(0.20 if lateral else 0.26) * MU_CORTEX * seen,
         )
     if lateral:
         return bones
@@ -621,7 +621,7 @@ def metacarpals(anatomy: Anatomy, lateral: bool, density: float) -> list[Tube]:
                 base_length=float(reaches[k]) * width,
                 base_curve=(_CORNERS[k] + 0.08 * (1.0 - grown)) * width,
                 base_slope=0.0 if lateral else float(slopes[k]),
-                base_line=(0.08 + 0.17 * grown) * density,
+                base_line=(0.06 + 0.11 * grown) * density,
                 cortex_shaft=0.072 * width,
                 cortex_end=0.016 * width,
                 marrow_shaft=0.06 * density,

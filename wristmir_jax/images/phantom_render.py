@@ -142,7 +142,7 @@ def _blob(x, y, p: Blob, texture, pixel):
     outer = 2.0 * p.depth * jnp.sqrt(jnp.maximum(1.0 - r * r, 0.0))
     inner = 2.0 * (p.depth - p.rim) * jnp.sqrt(jnp.maximum(1.0 - r_inner * r_inner, 0.0))
     # The shell is denser where other bones press on its long sides.
-    shell = p.mu_rim * (0.65 + 0.7 * jnp.minimum(w2, 1.0)) * jnp.maximum(uneven * texture, 0.1)
+    shell = p.mu_rim * (0.65 + 0.7 * jnp.minimum(w2, 1.0)) * jnp.clip(uneven * texture, 0.1, 1.6)
     spongy = p.mu_inside * (1.0 + p.lean_u * tu + p.lean_w * tw) * texture
     mass = shell * (outer - inner) + (spongy + p.back * p.mu_rim * far) * inner
     side = u - p.split_at - p.split_slope * w
