@@ -635,7 +635,7 @@ def metacarpals(anatomy: Anatomy, lateral: bool, density: float) -> list[Tube]:
 # Of the bases of metacarpals, the fifth first: how far beyond the usual joint space (W) they end,
 # what their corners are rounded by (W) and how oblique they are.
 _SPACES = np.array([-0.06, -0.03, 0.0, -0.10, -0.03])
-_CORNERS = (0.08, 0.05, 0.04, -0.02, 0.06)
+_CORNERS = (0.11, 0.08, 0.07, 0.02, 0.09)
 _SLOPES = np.array([0.22, 0.10, -0.12, 0.08, 0.0])
 
 

@@ -25,13 +25,13 @@ _JOINTS = (
     ("scaphoid", "trapezium", 0.4, 0.2),
     ("scaphoid", "trapezoid", 0.4, 0.4),
 )
-_ANGLES = np.linspace(0.0, 2.0 * np.pi, 72, endpoint=False)
+_ANGLES = np.linspace(0.0, 2.0 * np.pi, 60, endpoint=False)
 _RING = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], 1)
 _ORDERS = np.arange(1, len(WAVES) // 2 + 1)[:, None] * _ANGLES
 # In the order of `WAVES`.
 _WAVES = np.stack([np.cos(_ORDERS), np.sin(_ORDERS)], 1).reshape(len(WAVES), -1)
 # Along each ray, in shares of the outline's radius: how far a bone may give way and grow.
-_STEPS = np.linspace(0.5, 1.5, 16)
+_STEPS = np.linspace(0.5, 1.5, 13)
 
 # Bones move apart by this share of what they overlap by, so many times.
 _PUSH, _PUSHES = 0.15, 2
