@@ -445,6 +445,8 @@ def carpals(anatomy: Anatomy, injury: Injury, lateral: bool, density: float) -> 
             **_line(name, shape.half_length, injury.scaphoid, lateral),
         )
         uneven = _uneven(blob, draw, far_edge=0.30)
+        # Carpals of one hand are about as dense as each other.
+        uneven = uneven._replace(mu_inside=0.5 * (uneven.mu_inside + 1.1 * blob.mu_inside))
         hooked = name == "hamate" and not lateral
         blobs.append(_hooked(uneven, anatomy) if hooked else uneven)
     return blobs
@@ -476,10 +478,11 @@ def _carpal_shapes(anatomy: Anatomy, lateral: bool) -> dict[str, Blob]:
             axis_y=float(np.sin(direction)),
             half_length=a,
             half_height=b,
-            depth=(0.28 if lateral else 0.36) * (a + b),
+            # Thickness along the beam differs less than size does: neighbours look alike.
+            depth=(0.28 if lateral else 0.36) * (a + b) ** 0.6 * (0.5 * young * width) ** 0.4,
             **waves,
             rim=0.023 * width * (0.6 + 0.4 * grown),
-            mu_rim=(0.6 if lateral else 0.68) * MU_CORTEX * seen,
+            mu_rim=(0.75 if lateral else 0.68) * MU_CORTEX * seen,
             mu_inside=(0.20 if lateral else 0.26) * MU_CORTEX * seen,
         )
     if lateral:
