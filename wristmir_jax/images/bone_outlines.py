@@ -329,7 +329,7 @@ def tube_outline(p: Tube, reach: float = np.inf) -> np.ndarray:
     """(N, 2) outline of an unbroken tube from its distal end `reach` mm back, mm."""
     u = np.linspace(-min(p.length, reach), 0.05 * p.flare_length, 160)
     flare = 1.0 / (1.0 + (u / p.flare_length) ** 2)
-    base = 1.0 / (1.0 + ((u + p.length) / p.base_length) ** 2)
+    base = 1.0 / (1.0 + ((u + p.length) / p.base_length) ** 4)
     left = p.shaft + p.flare_left * flare + p.base_flare * base
     right = p.shaft + p.flare_right * flare + p.base_flare * base
 
@@ -342,10 +342,15 @@ def tube_outline(p: Tube, reach: float = np.inf) -> np.ndarray:
     across = np.linspace(sides[0][1][-1], sides[1][1][-1], 40)[1:-1]
     u = np.concatenate([sides[0][0], end(across), sides[1][0][::-1]])
     v = np.concatenate([sides[0][1], across, sides[1][1][::-1]])
-    if p.base_curve:
-        u = np.maximum(u, p.base_curve * (v / p.shaft) ** 2 - p.length)
+    if p.base_curve or p.base_slope:
+
+        def start(v):
+            return p.base_curve * (v / (p.shaft + p.base_flare)) ** 4 + p.base_slope * v - p.length
+
+        middle = 0.5 * (p.flare_right - p.flare_left) / (1.0 + (u / p.flare_length) ** 2)
+        u = np.maximum(u, start(v - middle))
         across = np.linspace(v[-1], v[0], 20)
-        u = np.concatenate([u, p.base_curve * (across / p.shaft) ** 2 - p.length])
+        u = np.concatenate([u, start(across)])
         v = np.concatenate([v, across])
     v = v - p.bow * u * u
     return np.stack(

@@ -35,8 +35,10 @@ class Tube(NamedTuple):
         cortex_shaft, cortex_end: thickness of the cortical shell.
         marrow_shaft, marrow_end, end_line: density relative to cortex, of marrow and of the zone of
             provisional calcification.
-        end_curve, end_wave: shape of the distal end; base_curve: how far the proximal one is
-            rounded off, mm at a half-width of the shaft from the axis.
+        end_curve, end_wave: shape of the distal end; base_curve: how far the corners of the
+            proximal one are rounded off, mm; base_slope: by how much it is longer on the left, mm a
+            mm across; base_line: density of the bone under its surface
+            (tubes that are drawn whole).
         cut_at, cut_slope, cut_hinge, cut_hinge_at, jag, jag_phase, cut_soft: the fracture line
             across the axis; beyond the hinge it bends proximally and leaves a corner.
         keep: -1 draws what is proximal of the line, 1 what is distal; unused in tubes that cannot
@@ -68,6 +70,8 @@ class Tube(NamedTuple):
     end_curve: Value = 0.0
     end_wave: Value = 0.0
     base_curve: Value = 0.0
+    base_slope: Value = 0.0
+    base_line: Value = 0.0
     cut_at: Value = 0.0
     cut_slope: Value = 0.0
     cut_hinge: Value = 0.0
@@ -101,8 +105,9 @@ class Blob(NamedTuple):
         rim, mu_rim, mu_inside: thickness of the cortex, attenuation (1/mm) of cortex and inside.
         rim_cos_1 .. rim_sin_2: by which share the cortex is denser: a Fourier series in the angle
             from the first half-axis. lean_u, lean_w: the same of the inside, along the axes.
-        back, back_u, back_w: attenuation (in shares of `mu_rim`) and place (in half-axes) of the
-            edge of the bone's far side, which lies inside that of the near one.
+        back, back_size, back_u, back_w: attenuation (in shares of `mu_rim`), size (share of the
+            outline's area) and place (in half-axes) of an edge of the bone's far side, or of a hook
+            of it, which lies inside the outline.
         wave_cos_1 .. wave_sin_6: how far the outline lies beyond that shape as a share of its
             radius: a Fourier series in the angle from the first half-axis.
         keep, split_at, split_slope: draws one side of a split (-1 below, 1 above it), 0 all.
@@ -145,6 +150,7 @@ class Blob(NamedTuple):
     lean_u: Value = 0.0
     lean_w: Value = 0.0
     back: Value = 0.0
+    back_size: Value = 0.5
     back_u: Value = 0.0
     back_w: Value = 0.0
     keep: Value = 0.0

@@ -62,6 +62,7 @@ def _tube(x, y, p: Tube, texture, pixel, can_break: bool):
     z = u / p.flare_length
     flare = 1.0 / (1.0 + z * z)
     z = (u + p.length) / p.base_length
+    z = z * z
     base = 1.0 / (1.0 + z * z)
     left = p.shaft + p.flare_left * flare + p.base_flare * base
     right = p.shaft + p.flare_right * flare + p.base_flare * base
@@ -73,16 +74,19 @@ def _tube(x, y, p: Tube, texture, pixel, can_break: bool):
     depth = p.depth * half
     cortex = p.cortex_shaft + (p.cortex_end - p.cortex_shaft) * jnp.maximum(flare, base)
     outer = _chord(v_centred, half, depth)
-    inner = _chord(v_centred, half - cortex, depth - cortex)
+    # Where bones are not round the cortex that faces the beam is thinner than that beside it.
+    inner = _chord(v_centred, half - cortex, depth - (1.0 if can_break else 0.6) * cortex)
     z = v / p.shaft
     end = p.end_curve * z * z + p.end_wave * _triangle_wave(0.31 * z + 0.1)
-    inside = (
-        _ramp((end - u) / pixel) * _ramp((u + p.length - p.base_curve * z * z) / pixel) * p.opacity
-    )
-    marrow = p.marrow_shaft + (p.marrow_end - p.marrow_shaft) * flare
+    z = v_centred / (p.shaft + p.base_flare)
+    z = z * z
+    start = u + p.length - p.base_curve * z * z - p.base_slope * v_centred
+    inside = _ramp((end - u) / pixel) * _ramp(start / pixel) * p.opacity
+    marrow = p.marrow_shaft + (p.marrow_end - p.marrow_shaft) * jnp.maximum(flare, base)
     # Zone of provisional calcification: a white line just inside the growing end.
     density = marrow + p.end_line * _bump((u - end + 0.9) / 1.1)
     if not can_break:
+        density = density + p.base_line * _bump((start - 0.6) / 0.9)
         return MU_CORTEX * (outer - inner + density * inner) * texture * inside
 
     jag = _triangle_wave(v * 0.12 + p.jag_phase) + 0.5 * _triangle_wave(
@@ -127,7 +131,7 @@ def _blob(x, y, p: Blob, texture, pixel):
     uneven = 1.0 + (p.rim_cos_1 * tu + p.rim_sin_1 * tw) * jax.lax.rsqrt(long2)
     uneven = uneven + (p.rim_cos_2 * (u2 - w2) + 2.0 * p.rim_sin_2 * tu * tw) / long2
     far_u, far_w = tu - p.back_u, tw - p.back_w
-    far = _bump(((far_u * far_u + far_w * far_w) * inwards - 0.5) / 0.2)
+    far = _bump(((far_u * far_u + far_w * far_w) * inwards / p.back_size - 1.0) / 0.6)
     u2, w2 = u2 * inwards, w2 * inwards
     r = (1.0 - p.square) * (u2 + w2) + p.square * (u2 * u2 + w2 * w2)
     grow_u = 1.0 / jnp.maximum(1.0 - p.rim / p.half_length, 0.3) ** 2
@@ -138,7 +142,7 @@ def _blob(x, y, p: Blob, texture, pixel):
     outer = 2.0 * p.depth * jnp.sqrt(jnp.maximum(1.0 - r * r, 0.0))
     inner = 2.0 * (p.depth - p.rim) * jnp.sqrt(jnp.maximum(1.0 - r_inner * r_inner, 0.0))
     # The shell is denser where other bones press on its long sides.
-    shell = p.mu_rim * (0.65 + 0.7 * jnp.minimum(w2, 1.0)) * jnp.maximum(uneven, 0.15)
+    shell = p.mu_rim * (0.65 + 0.7 * jnp.minimum(w2, 1.0)) * jnp.clip(uneven * texture, 0.1, 1.6)
     spongy = p.mu_inside * (1.0 + p.lean_u * tu + p.lean_w * tw) * texture
     mass = shell * (outer - inner) + (spongy + p.back * p.mu_rim * far) * inner
     side = u - p.split_at - p.split_slope * w
@@ -423,14 +427,14 @@ def _attenuate(scene: Scene, textures, size: int):
     # They run along the bones.
     trabeculae = jnp.where(jnp.abs(cos) > jnp.abs(sin), trabeculae, trabeculae.T)
     coarse = _window(textures[1], f.texture_column, f.texture_row, size)
-    # Small bones are all spongy.
-    texture, spongy = 1.0 + f.bone_texture * trabeculae, 1.0 + 2.2 * f.bone_texture * trabeculae
+    # Small bones are all spongy, and those of the hand more than the forearm's.
+    texture, hand, spongy = (1.0 + k * f.bone_texture * trabeculae for k in (1.0, 1.6, 2.2))
     total = _soft_tissue(x, y, f, coarse, scene.strokes, finish)
     for i in range(NUM_BREAKABLE):
         total += _tube(x, y, Tube(*scene.tubes[i]), texture, pixel, can_break=True)
 
     def tube(part):
-        return _tube(x, y, Tube(*part), texture, pixel, can_break=False)
+        return _tube(x, y, Tube(*part), hand, pixel, can_break=False)
 
     def blob(part):
         return _blob(x, y, Blob(*part), spongy, pixel)
