@@ -24,11 +24,14 @@ from wristmir_jax.images.phantom_parts import (
     Segment,
     Stroke,
     Tube,
+    undulation,
 )
 
 _TEXTURE = 1024
 # Optical thickness of what scatters on to the film beside the limb.
 _VEIL = 0.10
+# Of the cortex of a shaft, as a share of that at its sides.
+_WALL = 0.8
 _DRAWN = ("tubes", "blobs", "segments", "strokes")
 
 
@@ -73,17 +76,23 @@ def _tube(x, y, p: Tube, texture, pixel, can_break: bool):
     depth = p.depth * half
     cortex = p.cortex_shaft + (p.cortex_end - p.cortex_shaft) * jnp.maximum(flare, base)
     outer = _chord(v_centred, half, depth)
-    inner = _chord(v_centred, half - cortex, depth - cortex)
+    # The walls in front and behind are thinner than those at the sides.
+    inner = _chord(v_centred, half - cortex, depth - _WALL * cortex)
     z = v / p.shaft
-    end = p.end_curve * z * z + p.end_wave * _triangle_wave(0.31 * z + 0.1)
+    uneven = undulation(v, p.end_frequency, p.end_phase, jnp)
+    corner = (v / (p.shaft + 0.5 * (p.flare_left + p.flare_right))) ** 4
+    end = p.end_curve * z * z - p.end_round * corner * corner + p.end_wave * uneven
     inside = (
         _ramp((end - u) / pixel) * _ramp((u + p.length - p.base_curve * z * z) / pixel) * p.opacity
     )
     marrow = p.marrow_shaft + (p.marrow_end - p.marrow_shaft) * flare
     # Zone of provisional calcification: a white line just inside the growing end.
-    density = marrow + p.end_line * _bump((u - end + 0.9) / 1.1)
+    below = u - end
+    # Trabeculae are inside; shell and line are even.
+    density = marrow * (1.6 * texture - 0.6) + p.end_zone * _bump(below / p.end_zone_length)
+    density = density + p.end_line * (1.0 - 0.35 * uneven) * _bump((below + 0.8) / 0.9)
     if not can_break:
-        return MU_CORTEX * (outer - inner + density * inner) * texture * inside
+        return MU_CORTEX * (outer - inner + density * inner) * inside
 
     jag = _triangle_wave(v * 0.12 + p.jag_phase) + 0.5 * _triangle_wave(
         v * 0.37 + 2.3 * p.jag_phase
@@ -103,7 +112,7 @@ def _tube(x, y, p: Tube, texture, pixel, can_break: bool):
     bend = 0.7 * _triangle_wave(v * 0.09 + 3.1 * p.jag_phase)
     pressed = 1.0 + 0.45 * _triangle_wave(v * 0.055 + 0.7 * p.jag_phase)
     density = density + p.band * pressed * texture * _bump((line + bend) / p.band_width)
-    bone = MU_CORTEX * (outer - inner + density * inner) * texture * kept
+    bone = MU_CORTEX * (outer - inner + density * inner) * kept
 
     callus = _bump((u - p.bump_at) / p.callus_length)
     sleeve_left, sleeve_right = p.callus_left * callus, p.callus_right * callus
@@ -121,6 +130,8 @@ def _blob(x, y, p: Blob, texture, pixel):
     tu = u / p.half_length
     height = p.half_height * jnp.maximum(1.0 + p.taper * tu + p.pinch * tu * tu, 0.2)
     tw = (w - p.shear * u - p.bend * tu * tu) / height
+    base = p.base_wave * undulation(u, p.base_frequency, p.base_phase, jnp) / height
+    tw = tw + base * jnp.clip(tw, -1.0, 0.0)
     u2, w2 = tu * tu, tw * tw
     inwards = _inwards(tu, tw, u2 + w2, p)
     long2 = u2 + w2 + 1e-6
@@ -140,7 +151,9 @@ def _blob(x, y, p: Blob, texture, pixel):
     # The shell is denser where other bones press on its long sides.
     shell = p.mu_rim * (0.65 + 0.7 * jnp.minimum(w2, 1.0)) * jnp.maximum(uneven, 0.15)
     spongy = p.mu_inside * (1.0 + p.lean_u * tu + p.lean_w * tw) * texture
-    mass = shell * (outer - inner) + (spongy + p.back * p.mu_rim * far) * inner
+    edge = tw - p.surface_at
+    surface = p.surface * _bump((edge + 0.06 * texture) / 0.3)
+    mass = shell * (outer - inner) + (spongy + p.mu_rim * (p.back * far + surface)) * inner
     side = u - p.split_at - p.split_slope * w
     kept = jnp.where(p.keep == 0.0, 1.0, _ramp(p.keep * side / (0.7 * pixel)))
     clipped = 1.0 - p.clip * _ramp((p.clip_at - w) / pixel)
@@ -424,7 +437,8 @@ def _attenuate(scene: Scene, textures, size: int):
     trabeculae = jnp.where(jnp.abs(cos) > jnp.abs(sin), trabeculae, trabeculae.T)
     coarse = _window(textures[1], f.texture_column, f.texture_row, size)
     # Small bones are all spongy.
-    texture, spongy = 1.0 + f.bone_texture * trabeculae, 1.0 + 2.2 * f.bone_texture * trabeculae
+    network = _window(textures[3], f.texture_column, f.texture_row, size)
+    texture, spongy = 1.0 + f.bone_texture * trabeculae, 1.0 + 2.2 * f.bone_texture * network
     total = _soft_tissue(x, y, f, coarse, scene.strokes, finish)
     for i in range(NUM_BREAKABLE):
         total += _tube(x, y, Tube(*scene.tubes[i]), texture, pixel, can_break=True)
@@ -487,7 +501,8 @@ def _standard(plane: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def _textures() -> np.ndarray:
-    """(3, 1024, 1024) float32 of unit variance: trabeculae along the bone, coarse planes, noise.
+    """(4, 1024, 1024) float32 of unit variance: trabeculae along the bone, coarse planes, noise
+    and the network of trabeculae in small bones.
 
     Drawn once from a fixed seed; films take windows of them at offsets of their own. Trabeculae are
     threads: crests where smooth random fields pass through their means, in several layers.
@@ -505,19 +520,21 @@ def _textures() -> np.ndarray:
         return _standard(crests)
 
     round_frequency = np.hypot(fx, fy)
-    layers = [threads(np.hypot(fx, 4.0 * fy), 0.14) for _ in range(3)]
-    layers += [threads(np.hypot(fx, 1.3 * fy), 0.11) for _ in range(2)]
+    layers = [threads(np.hypot(fx, 7.0 * fy), 0.14) for _ in range(3)]
+    layers += [threads(np.hypot(fx, 3.0 * fy), 0.11) for _ in range(2)]
     # Coarse bars, which small pictures still show.
-    coarser = threads(np.hypot(fx, 2.5 * fy), 0.05) + field(
-        np.exp(-((np.hypot(fx, 2.0 * fy) / 0.04) ** 2))
+    coarser = threads(np.hypot(fx, 4.0 * fy), 0.05) + field(
+        np.exp(-((np.hypot(fx, 3.0 * fy) / 0.04) ** 2))
     )
     patches = field(np.exp(-((round_frequency / 0.025) ** 2)))
-    trabeculae = sum(layers) + 1.6 * coarser + 1.2 * patches
+    trabeculae = sum(layers) + 1.1 * coarser + 0.6 * patches
     coarse = field(
         1.0 / (0.01 + np.hypot(fx, 3.0 * fy)) ** 1.2 * np.exp(-((round_frequency / 0.15) ** 2))
     )
     noise = field(np.exp(-(round_frequency**2) / (2 * 0.40**2)) / (0.04 + round_frequency) ** 0.6)
-    return np.stack([_standard(trabeculae), coarse, noise]).astype(np.float32)
+    meshes = [threads(round_frequency, middle) for middle in (0.12, 0.15, 0.07)]
+    network = sum(meshes) + 0.5 * field(np.exp(-((round_frequency / 0.03) ** 2)))
+    return np.stack([_standard(trabeculae), coarse, noise, _standard(network)]).astype(np.float32)
 
 
 @functools.partial(jax.jit, static_argnames="size")
