@@ -112,10 +112,10 @@ class LongBone:
             cortex_end=0.014 * anatomy.width,
             marrow_shaft=0.09 * density,
             marrow_end=0.27 * density,
-            end_line=0.40 * (1.0 - 0.6 * anatomy.closure) * density,
+            end_line=0.34 * (1.0 - 0.6 * anatomy.closure) * density,
             end_zone=0.10 * density,
             end_zone_length=0.45 * anatomy.width,
-            end_curve=-0.05 - (self.dome - 0.17) * (shaft / (0.76 * self.half)) ** 2,
+            end_curve=-0.05 - self.dome * (shaft / (0.76 * self.half)) ** 2,
             end_round=0.015 * anatomy.width * (1.0 - anatomy.closure),
             end_wave=self.physis.wave,
             end_frequency=self.physis.frequency,
@@ -159,7 +159,7 @@ def long_bones(anatomy: Anatomy, view: str) -> tuple[LongBone, LongBone]:
         end_y=0.0,
         tilt=-0.012 if lateral else -0.019,
         # The dome takes the corners off, where the bone would be widest.
-        half=(0.503 if lateral else 0.509) * width * narrowed * joins,
+        half=(0.5 if lateral else 0.506) * width * narrowed * joins,
         shaft_share=float(np.clip(share, 0.3, 0.55)) / joins,
         flare_length=flare_length * (1.0 + 0.25 * closed) * width,
         depth=1.05 if lateral else 0.86,
@@ -171,7 +171,9 @@ def long_bones(anatomy: Anatomy, view: str) -> tuple[LongBone, LongBone]:
                 2.5,
             )
         ),
-        dome=anatomy.value(scaled, "radius_end_dome", 0.5) * (1.0 - closed) * width,
+        dome=(anatomy.value(scaled, "radius_end_dome", 0.5) - (0.014 if lateral else 0.002))
+        * (1.0 - closed)
+        * width,
         physis=radial_physis,
     )
     ulna = LongBone(
@@ -338,14 +340,19 @@ def epiphyses(
         square=0.6,
         **ulna.physis.base(off),
         rim=0.026 * anatomy.width,
-        mu_rim=0.9 * MU_CORTEX * density * seen,
+        mu_rim=0.78 * MU_CORTEX * density * seen,
         mu_inside=0.33 * MU_CORTEX * density * seen,
         clip=anatomy.closure,
         clip_at=-0.5 * (height + overlap) + overlap,
     )
     ulnar = _uneven(ulnar, draw, calm=0.35)
     top = ulna.end_y + gap + height
-    return first, second, ulnar, _styloid(anatomy, injury, lateral, density, ulna, half, top)
+    return (
+        first,
+        second,
+        ulnar,
+        _styloid(anatomy, injury, lateral, density, ulna.end_x + off, half, top),
+    )
 
 
 _RING = np.linspace(0.0, 2.0 * np.pi, 72, endpoint=False)
@@ -394,17 +401,10 @@ def _radial_epiphysis(anatomy: Anatomy, lateral: bool, density: float, radius: L
         [base - overlap + (gap - usual) * width for base in bases],
     )
     up = form.pop("center")
-    waves = _waves(anatomy, view, "radial_epiphysis", 0.35)
+    waves = _waves(anatomy, view, "radial_epiphysis", 0.45)
     # Waves go around a circle of this radius; the form is that of the unit circle.
     radius_share = anatomy.value(view, "radial_epiphysis_radius", 0.0)
-    # Fused, it has no rounded end beside the metaphysis.
-    square = 0.0 * anatomy.closure
-    corners = (
-        1.0
-        - square
-        + np.sqrt((1.0 - square) ** 2 + 4.0 * square * (np.cos(_RING) ** 4 + np.sin(_RING) ** 4))
-    )
-    across = np.cos(_RING) * wave_radius(_RING, list(waves.values())) * np.sqrt(2.0 / corners)
+    across = np.cos(_RING) * wave_radius(_RING, list(waves.values()))
     long = 2.0 / float(np.ptp(across))
     off = -form["half_length"] * long * float(across.max() + across.min()) / 2
     beside = off + width * anatomy.value(view, "radial_epiphysis_x", 0.6)
@@ -423,12 +423,11 @@ def _radial_epiphysis(anatomy: Anatomy, lateral: bool, density: float, radius: L
         **form,
         **waves,
         **radius.physis.base(beside),
-        square=square,
         # The dorsal rim of the joint surface, behind the epiphysis on a PA film.
         surface=0.0 if lateral else 0.5 * grown,
         surface_at=0.40 + 0.12 * anatomy.variation[1],
         rim=0.024 * width,
-        mu_rim=0.9 * MU_CORTEX * density * seen,
+        mu_rim=0.78 * MU_CORTEX * density * seen,
         mu_inside=0.30 * MU_CORTEX * density * seen,
         clip=anatomy.closure,
         clip_at=-up - 0.04 * width,
@@ -438,6 +437,7 @@ def _radial_epiphysis(anatomy: Anatomy, lateral: bool, density: float, radius: L
 def _head(half_height: float, half: float, grown: float, lateral: bool) -> dict[str, float]:
     """Fields of the `Blob` of the ulnar epiphysis: hollow beside the styloid, its base flat."""
     hollow, taper = (0.12, 0.0) if lateral else (0.12 + 0.5 * grown, -0.05 + 0.15 * grown)
+    # The middle of the height is to stay.
     half_height /= 1.0 + 0.3 * (hollow - 0.12)
     return dict(
         half_height=half_height,
@@ -453,11 +453,14 @@ def _styloid(
     injury: Injury,
     lateral: bool,
     density: float,
-    ulna: LongBone,
+    middle: float,
     half: float,
     top: float,
 ) -> Blob:
-    """The ulnar styloid process, or what is above its base drawn off distally and ulnarly."""
+    """The ulnar styloid process, or what is above its base drawn off distally and ulnarly.
+
+    `middle`, `half` and `top` are those of the epiphysis, mm.
+    """
     view, width = _scale(anatomy, lateral)
     # 0.95 of it rises above the epiphysis.
     length = width * max(0.04, anatomy.value(view, "ulnar_styloid_rise")) / 0.95
@@ -465,10 +468,10 @@ def _styloid(
     lean = 0.1 - 0.06 * lift
     thick = 0.40 * length + 0.045 * width * anatomy.styloid + 0.3
     seen = float(anatomy.styloid > 0)
-    beside = 0.25 * half if lateral else 0.94 * half - 0.95 * thick
+    beside = 0.25 * half if lateral else 0.97 * half - 1.2 * thick
     return Blob(
         # Its ulnar side goes on that of the epiphysis.
-        center_x=ulna.end_x - beside - 0.45 * lift,
+        center_x=middle - beside - 0.45 * lift,
         center_y=top + 0.10 * length + 0.9 * lift,
         axis_x=float(np.sin(lean)),
         axis_y=float(np.cos(lean)),

@@ -89,7 +89,7 @@ def _tube(x, y, p: Tube, texture, pixel, can_break: bool):
     # Zone of provisional calcification: a white line just inside the growing end.
     below = u - end
     # Trabeculae are inside; shell and line are even.
-    density = marrow * (1.6 * texture - 0.6) + p.end_zone * _bump(below / p.end_zone_length)
+    density = marrow * (1.4 * texture - 0.4) + p.end_zone * _bump(below / p.end_zone_length)
     density = density + p.end_line * (1.0 - 0.35 * uneven) * _bump((below + 0.8) / 0.9)
     if not can_break:
         return MU_CORTEX * (outer - inner + density * inner) * inside
