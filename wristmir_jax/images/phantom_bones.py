@@ -50,11 +50,15 @@ class Motion:
 
 @dataclass(frozen=True)
 class Physis:
-    """Undulation of a growth plate: height in mm, waves a mm across, phase in waves."""
+    """Undulation of a growth plate: height in mm, waves a mm across, phase in waves.
+
+    `corners` is how far the metaphysis is rounded off beside it, mm.
+    """
 
     wave: float
     frequency: float
     phase: float
+    corners: float
 
     def base(self, off: float) -> dict[str, float]:
         """Fields of a `Blob` whose lower edge follows it, centred `off` mm beside the end."""
@@ -116,7 +120,7 @@ class LongBone:
             end_zone=0.10 * density,
             end_zone_length=0.45 * anatomy.width,
             end_curve=-0.05 - self.dome * (shaft / (0.76 * self.half)) ** 2,
-            end_round=0.015 * anatomy.width * (1.0 - anatomy.closure),
+            end_round=self.physis.corners * (1.0 - anatomy.closure),
             end_wave=self.physis.wave,
             end_frequency=self.physis.frequency,
             end_phase=self.physis.phase + self.physis.frequency * shift,
@@ -145,6 +149,7 @@ def long_bones(anatomy: Anatomy, view: str) -> tuple[LongBone, LongBone]:
             wave=uneven * draw.uniform(0.2, 1.0) * most * width,
             frequency=draw.uniform(1.0, 1.9) / (share * width),
             phase=draw.uniform(0.0, 1.0),
+            corners=0.021 * uneven * width,
         )
         for most, share in ((0.016, 1.0), (0.020, 0.6))
     )
@@ -171,7 +176,7 @@ def long_bones(anatomy: Anatomy, view: str) -> tuple[LongBone, LongBone]:
                 2.5,
             )
         ),
-        dome=(anatomy.value(scaled, "radius_end_dome", 0.5) - (0.014 if lateral else 0.002))
+        dome=(anatomy.value(scaled, "radius_end_dome", 0.5) - (0.014 if lateral else 0.005))
         * (1.0 - closed)
         * width,
         physis=radial_physis,
@@ -327,16 +332,18 @@ def epiphyses(
     off = scale * anatomy.value(view, "ulnar_epiphysis_x", 0.7)
     if not lateral:
         # The joint between the two bones is never bridged.
-        reach = radial.center_x - radial.half_length - 0.02 * scale - ulna.end_x
-        off = min(off, max(reach - half, -0.06 * scale))
+        reach = radial.center_x - radial.half_length - 0.005 * scale - ulna.end_x
+        beyond = max(off + half - reach, 0.0)
+        off, half = off - 0.75 * beyond, half - 0.15 * beyond
+    head = _head(0.5 * (height + overlap), half, grown, lateral)
     ulnar = Blob(
         center_x=ulna.end_x + off,
-        center_y=ulna.end_y + gap - overlap + 0.5 * (height + overlap),
+        center_y=ulna.end_y + gap - overlap + head["half_height"],
         axis_x=float(np.cos(ulna.tilt)),
         axis_y=-float(np.sin(ulna.tilt)),
         half_length=half,
         depth=0.80 * ulna.half * (0.3 + 0.7 * grown),
-        **_head(0.5 * (height + overlap), half, grown, lateral),
+        **head,
         square=0.6,
         **ulna.physis.base(off),
         rim=0.026 * anatomy.width,
@@ -438,7 +445,7 @@ def _head(half_height: float, half: float, grown: float, lateral: bool) -> dict[
     """Fields of the `Blob` of the ulnar epiphysis: hollow beside the styloid, its base flat."""
     hollow, taper = (0.12, 0.0) if lateral else (0.12 + 0.5 * grown, -0.05 + 0.15 * grown)
     # The middle of the height is to stay.
-    half_height /= 1.0 + 0.3 * (hollow - 0.12)
+    half_height /= 1.0 + 0.4 * (hollow - 0.12)
     return dict(
         half_height=half_height,
         pinch=hollow,
@@ -462,8 +469,8 @@ def _styloid(
     `middle`, `half` and `top` are those of the epiphysis, mm.
     """
     view, width = _scale(anatomy, lateral)
-    # 0.95 of it rises above the epiphysis.
-    length = width * max(0.04, anatomy.value(view, "ulnar_styloid_rise")) / 0.95
+    # 0.85 of it rises above the epiphysis.
+    length = width * max(0.04, anatomy.value(view, "ulnar_styloid_rise")) / 0.85
     lift = injury.styloid_gap
     lean = 0.1 - 0.06 * lift
     thick = 0.40 * length + 0.045 * width * anatomy.styloid + 0.3
@@ -485,7 +492,7 @@ def _styloid(
         mu_inside=0.65 * MU_CORTEX * density * seen,
         # What is whole rises from the epiphysis, of which it is a part.
         keep=1.0,
-        split_at=-0.3 * length if lift > 0 else -0.10 * length - 0.5,
+        split_at=-0.3 * length if lift > 0 else -0.10 * length - 0.3,
         split_slope=0.3,
     )
 

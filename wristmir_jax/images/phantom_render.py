@@ -256,9 +256,9 @@ def _soft_tissue(x, y, f: Field, coarse, strokes, finish: Finish | None):
     thick = 2.0 * f.soft_depth * f.soft_half
     limb = thick * (limb / thick + 1e-6) ** f.soft_curve
     # Muscle under the skin's fat.
-    core = jnp.sqrt(jnp.maximum(1.0 - (soft_x / (0.82 * half)) ** 2, 0.0))
+    core = jnp.sqrt(jnp.maximum(1.0 - (soft_x / ((0.80 + 0.025 * coarse) * half)) ** 2, 0.0))
     thinner = 1.0 - f.soft_thin * _ramp(y / f.soft_half - 1.0)
-    limb = limb * (0.93 + 0.10 * core) * thinner
+    limb = limb * (0.88 + 0.16 * core) * thinner
     soft = _flesh(limb, soft_x / half, y, f, coarse)
     # Processing takes more from what surrounds the limb the nearer it is.
     beside = _bump(jnp.maximum(jnp.abs(soft_x) / half - 1.0, 0.0) / 0.6)
@@ -293,10 +293,15 @@ def _shuttered(value, edge, film_x, film_y, f: Field):
     return value + (0.97 - value) * jnp.minimum(glow, 1.0)
 
 
+def _quanta(transmitted):
+    """Noise of the rays that arrive; processing smooths what is dark, where there are many."""
+    return jnp.sqrt(transmitted + 0.02) * (1.2 - 0.9 * transmitted)
+
+
 def _detect(attenuation, film_x, film_y, f: Field, noise):
     """From optical thickness to grey, inside the collimated rectangle."""
     transmitted = jnp.exp(-attenuation)
-    counts = transmitted + f.noise * jnp.sqrt(transmitted + 0.02) * noise
+    counts = transmitted + f.noise * _quanta(transmitted) * noise
     optical = -jnp.log(jnp.maximum(counts, 2e-3))
     value = f.floor + (1.0 - f.floor) * jnp.clip(optical * f.exposure, 0.0, 1.0) ** f.gamma
     cos, sin = jnp.cos(f.film_rotation), jnp.sin(f.film_rotation)
@@ -389,7 +394,7 @@ def _process(attenuation, burned, film_x, film_y, f: Field, finish: Finish, nois
     """As `_detect`, for a film that is not tidy; `burned` is the cover (0..1) of letters."""
     attenuation = attenuation + finish.slope_x * film_x + finish.slope_y * film_y
     transmitted = jnp.exp(-attenuation)
-    counts = transmitted + f.noise * jnp.sqrt(transmitted + 0.02) * noise
+    counts = transmitted + f.noise * _quanta(transmitted) * noise
     optical = -jnp.log(jnp.maximum(counts, 2e-3))
     optical = optical - finish.equalise * _coarse(jnp.minimum(optical, 3.0))
     value = jnp.clip((optical - finish.offset) * f.exposure, 0.0, 1.0) ** f.gamma
