@@ -258,7 +258,7 @@ def _soft_tissue(x, y, f: Field, coarse, strokes, finish: Finish | None):
     # Muscle under the skin's fat.
     core = jnp.sqrt(jnp.maximum(1.0 - (soft_x / ((0.80 + 0.025 * coarse) * half)) ** 2, 0.0))
     thinner = 1.0 - f.soft_thin * _ramp(y / f.soft_half - 1.0)
-    limb = limb * (0.88 + 0.16 * core) * thinner
+    limb = limb * (0.91 + 0.16 * core) * thinner
     soft = _flesh(limb, soft_x / half, y, f, coarse)
     # Processing takes more from what surrounds the limb the nearer it is.
     beside = _bump(jnp.maximum(jnp.abs(soft_x) / half - 1.0, 0.0) / 0.6)
