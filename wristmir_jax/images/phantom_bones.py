@@ -473,7 +473,7 @@ def _styloid(
     length = width * max(0.04, anatomy.value(view, "ulnar_styloid_rise")) / 0.85
     lift = injury.styloid_gap
     lean = 0.1 - 0.06 * lift
-    thick = 0.40 * length + 0.045 * width * anatomy.styloid + 0.3
+    thick = 0.32 * length + 0.030 * width * anatomy.styloid + 0.3
     seen = float(anatomy.styloid > 0)
     beside = 0.25 * half if lateral else 0.97 * half - 1.2 * thick
     return Blob(
@@ -484,12 +484,12 @@ def _styloid(
         axis_y=float(np.cos(lean)),
         half_length=0.85 * length + 0.3,
         half_height=thick,
-        depth=0.40 * length + 1.0,
-        taper=-0.6,
+        depth=0.50 * length + 1.6,
+        taper=-0.5,
         square=0.2,
         rim=0.022 * anatomy.width,
         mu_rim=0.85 * MU_CORTEX * density * seen,
-        mu_inside=0.65 * MU_CORTEX * density * seen,
+        mu_inside=0.75 * MU_CORTEX * density * seen,
         # What is whole rises from the epiphysis, of which it is a part.
         keep=1.0,
         split_at=-0.3 * length if lift > 0 else -0.10 * length - 0.3,
