@@ -12,7 +12,7 @@ from wristmir_jax.images import phantom_bones
 from wristmir_jax.images.phantom_anatomy import CARPALS, Anatomy
 from wristmir_jax.images.phantom_bones import wave_radius
 from wristmir_jax.images.phantom_fractures import Injury
-from wristmir_jax.images.phantom_parts import WAVES, Blob, Tube
+from wristmir_jax.images.phantom_parts import WAVES, Blob, Tube, undulation
 
 METACARPALS = ("metacarpal_5", "metacarpal_4", "metacarpal_3", "metacarpal_2", "metacarpal_1")
 Outlines = dict[str, list[np.ndarray]]
@@ -334,9 +334,9 @@ def tube_outline(p: Tube, reach: float = np.inf) -> np.ndarray:
     right = p.shaft + p.flare_right * flare + p.base_flare * base
 
     def end(v):
-        z = v / p.shaft
-        wave = 0.31 * z + 0.1
-        return p.end_curve * z * z + p.end_wave * (4.0 * np.abs(wave - np.floor(wave + 0.5)) - 1.0)
+        uneven = undulation(v, p.end_frequency, p.end_phase)
+        corner = (v / (p.shaft + 0.5 * (p.flare_left + p.flare_right))) ** 8
+        return p.end_curve * (v / p.shaft) ** 2 - p.end_round * corner + p.end_wave * uneven
 
     sides = [(u[u < end(v)], v[u < end(v)]) for v in (right, -left)]
     across = np.linspace(sides[0][1][-1], sides[1][1][-1], 40)[1:-1]
@@ -370,6 +370,8 @@ def blob_outline(p: Blob, count: int = 120) -> np.ndarray:
     u = tu * p.half_length
     height = p.half_height * np.maximum(1.0 + p.taper * tu + p.pinch * tu * tu, 0.2)
     w = tw * height + p.shear * u + p.bend * tu * tu
+    uneven = undulation(u, p.base_frequency, p.base_phase)
+    w = w + p.base_wave * uneven * np.clip(-tw, 0.0, 1.0)
     if p.clip > 0.5:
         w = np.maximum(w, p.clip_at)
     return np.stack(

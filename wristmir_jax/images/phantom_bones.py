@@ -51,6 +51,24 @@ class Motion:
 
 
 @dataclass(frozen=True)
+class Physis:
+    """Undulation of a growth plate: height in mm, waves a mm across, phase in waves.
+
+    `corners` is how far the metaphysis is rounded off beside it, mm.
+    """
+
+    wave: float
+    frequency: float
+    phase: float
+    corners: float
+
+    def base(self, off: float) -> dict[str, float]:
+        """Fields of a `Blob` whose lower edge follows it, centred `off` mm beside the end."""
+        phase = self.phase + self.frequency * off
+        return dict(base_wave=self.wave, base_frequency=self.frequency, base_phase=phase)
+
+
+@dataclass(frozen=True)
 class LongBone:
     """Radius or ulna in one view, before injury.
 
@@ -63,6 +81,7 @@ class LongBone:
         bow: curvature, 1/mm.
         side: how much more the right edge flares than the left, -1..1.
         dome: by how much the middle of the end lies distal of its edges, mm.
+        physis: how its growth plate undulates.
     """
 
     end_x: float
@@ -75,6 +94,7 @@ class LongBone:
     bow: float
     side: float
     dome: float
+    physis: Physis
 
     def tube(self, anatomy: Anatomy, density: float) -> Tube:
         shaft = self.half * self.shaft_share
@@ -94,13 +114,18 @@ class LongBone:
             flare_right=flare * (1.0 + 0.25 * self.side),
             flare_length=self.flare_length,
             depth=self.depth,
-            cortex_shaft=min(1.25 * anatomy.cortex, 0.45 * shaft),
+            cortex_shaft=min(1.4 * anatomy.cortex, 0.45 * shaft),
             cortex_end=0.014 * anatomy.width,
-            marrow_shaft=0.12 * density,
+            marrow_shaft=0.09 * density,
             marrow_end=0.27 * density,
-            end_line=0.34 * (1.0 - anatomy.closure),
+            end_line=0.34 * (1.0 - 0.6 * anatomy.closure) * density,
+            end_zone=0.10 * density,
+            end_zone_length=0.45 * anatomy.width,
             end_curve=-0.05 - self.dome * (shaft / (0.76 * self.half)) ** 2,
-            end_wave=0.15,
+            end_round=self.physis.corners * (1.0 - anatomy.closure),
+            end_wave=self.physis.wave,
+            end_frequency=self.physis.frequency,
+            end_phase=self.physis.phase + self.physis.frequency * shift,
             callus_mu=MU_CALLUS,
         )
 
@@ -118,6 +143,18 @@ def long_bones(anatomy: Anatomy, view: str) -> tuple[LongBone, LongBone]:
     closed = float(np.clip(3.3 * anatomy.closure - 2.3, 0.0, 1.0))
     joins = 1.0 + 0.08 * closed
     lateral = view == "lateral"
+    draw = _draw_of(anatomy, 2)
+    # Plates grow uneven as they near their end.
+    uneven = float(np.clip((anatomy.skeletal - 4.0) / 8.0, 0.15, 1.0))
+    radial_physis, ulnar_physis = (
+        Physis(
+            wave=uneven * draw.uniform(0.2, 1.0) * most * width,
+            frequency=draw.uniform(1.0, 1.9) / (share * width),
+            phase=draw.uniform(0.0, 1.0),
+            corners=0.021 * uneven * width,
+        )
+        for most, share in ((0.016, 1.0), (0.020, 0.6))
+    )
     flare_length = 0.52 if lateral else 0.63 + 0.03 * anatomy.variation[0]
     share = 0.0
     for place, weight in ((1.6, 0.35), (2.2, 0.65)):
@@ -132,7 +169,7 @@ def long_bones(anatomy: Anatomy, view: str) -> tuple[LongBone, LongBone]:
         half=(0.5 if lateral else 0.506) * width * narrowed * joins,
         shaft_share=float(np.clip(share, 0.3, 0.55)) / joins,
         flare_length=flare_length * (1.0 + 0.25 * closed) * width,
-        depth=1.05 if lateral else 0.80,
+        depth=1.05 if lateral else 0.86,
         bow=0.0 if lateral else 3e-4,
         side=float(
             np.clip(
@@ -141,7 +178,10 @@ def long_bones(anatomy: Anatomy, view: str) -> tuple[LongBone, LongBone]:
                 2.5,
             )
         ),
-        dome=anatomy.value(scaled, "radius_end_dome", 0.5) * (1.0 - closed) * width,
+        dome=(anatomy.value(scaled, "radius_end_dome", 0.5) - (0.014 if lateral else 0.005))
+        * (1.0 - closed)
+        * width,
+        physis=radial_physis,
     )
     ulna = LongBone(
         end_x=anatomy.value(scaled, "ulna_x") * width * (0.72 if view == "oblique" else 1.0),
@@ -154,6 +194,7 @@ def long_bones(anatomy: Anatomy, view: str) -> tuple[LongBone, LongBone]:
         bow=0.0,
         side=0.0 if lateral else 0.15,
         dome=0.0,
+        physis=ulnar_physis,
     )
     return radius, ulna
 
@@ -269,7 +310,7 @@ def epiphyses(
     and the second is hidden.
     """
     draw = _draw_of(anatomy, 1)
-    radial = _uneven(_radial_epiphysis(anatomy, lateral, density, radius), draw)
+    radial = _uneven(_radial_epiphysis(anatomy, lateral, density, radius), draw, calm=0.35)
     hidden = radial._replace(mu_rim=0.0, mu_inside=0.0)
     first, second = radial, hidden
     if injury.radius.kind in ("sh3", "sh4") and not lateral:
@@ -285,31 +326,42 @@ def epiphyses(
     view, scale = _scale(anatomy, lateral)
     young = _early(grown)
     joins = 1.0 - 0.10 * anatomy.closure
-    half = 0.5 * young * joins * scale * anatomy.value(view, "ulnar_epiphysis_width")
+    half = 0.5 * young * joins * scale * anatomy.value(view, "ulnar_epiphysis_width", 0.7)
     height = young * scale * anatomy.value(view, "ulnar_epiphysis_height", 0.7)
     gap = scale * anatomy.value(view, "ulnar_epiphysis_gap", 0.5) * (1.0 - anatomy.closure)
     overlap = anatomy.closure * 0.3 * height
     seen = float(grown > 0)
+    off = scale * anatomy.value(view, "ulnar_epiphysis_x", 0.7)
+    if not lateral:
+        # The joint between the two bones is never bridged.
+        reach = radial.center_x - radial.half_length - 0.005 * scale - ulna.end_x
+        beyond = max(off + half - reach, 0.0)
+        off, half = off - 0.75 * beyond, half - 0.15 * beyond
+    head = _head(0.5 * (height + overlap), half, grown, lateral)
     ulnar = Blob(
-        center_x=ulna.end_x + scale * anatomy.value(view, "ulnar_epiphysis_x"),
-        center_y=ulna.end_y + gap - overlap + 0.5 * (height + overlap),
+        center_x=ulna.end_x + off,
+        center_y=ulna.end_y + gap - overlap + head["half_height"],
         axis_x=float(np.cos(ulna.tilt)),
         axis_y=-float(np.sin(ulna.tilt)),
         half_length=half,
-        half_height=0.5 * (height + overlap),
         depth=0.80 * ulna.half * (0.3 + 0.7 * grown),
-        pinch=0.12,
-        taper=0.0 if lateral else -0.15,
+        **head,
         square=0.6,
+        **ulna.physis.base(off),
         rim=0.026 * anatomy.width,
-        mu_rim=0.7 * MU_CORTEX * density * seen,
+        mu_rim=0.78 * MU_CORTEX * density * seen,
         mu_inside=0.33 * MU_CORTEX * density * seen,
         clip=anatomy.closure,
         clip_at=-0.5 * (height + overlap) + overlap,
     )
-    ulnar = _uneven(ulnar, draw)
+    ulnar = _uneven(ulnar, draw, calm=0.35)
     top = ulna.end_y + gap + height
-    return first, second, ulnar, _styloid(anatomy, injury, lateral, density, ulna, half, top)
+    return (
+        first,
+        second,
+        ulnar,
+        _styloid(anatomy, injury, lateral, density, ulna.end_x + off, half, top),
+    )
 
 
 _RING = np.linspace(0.0, 2.0 * np.pi, 72, endpoint=False)
@@ -343,7 +395,7 @@ def _radial_epiphysis(anatomy: Anatomy, lateral: bool, density: float, radius: L
     young = _early(grown)
     heights, bases = [], []
     for share in SHARES:
-        height = anatomy.value(view, f"radial_epiphysis_height_at_{share}", 0.6)
+        height = anatomy.value(view, f"radial_epiphysis_height_at_{share}", 0.5)
         heights.append(young * width * max(0.08, height))
         base = anatomy.value(view, f"radial_epiphysis_base_at_{share}", 0.0)
         base += 0.5 * anatomy.closure * max(0.0, -base)
@@ -353,17 +405,18 @@ def _radial_epiphysis(anatomy: Anatomy, lateral: bool, density: float, radius: L
     gap = (1.0 - anatomy.closure) * (0.006 + max(0.008, anatomy.value(view, "physis_gap", 0.5)))
     overlap = 0.1 * anatomy.closure * width
     form = epiphysis_form(
-        young * width * anatomy.value(view, "radial_epiphysis_width"),
+        young * width * anatomy.value(view, "radial_epiphysis_width", 0.6),
         [height + overlap for height in heights],
         [base - overlap + (gap - usual) * width for base in bases],
     )
     up = form.pop("center")
-    waves = _waves(anatomy, view, "radial_epiphysis")
+    waves = _waves(anatomy, view, "radial_epiphysis", 0.45)
     # Waves go around a circle of this radius; the form is that of the unit circle.
     radius_share = anatomy.value(view, "radial_epiphysis_radius", 0.0)
     across = np.cos(_RING) * wave_radius(_RING, list(waves.values()))
     long = 2.0 / float(np.ptp(across))
     off = -form["half_length"] * long * float(across.max() + across.min()) / 2
+    beside = off + width * anatomy.value(view, "radial_epiphysis_x", 0.6)
     form |= {
         "half_length": form["half_length"] * long,
         "half_height": form["half_height"] * radius_share,
@@ -373,29 +426,34 @@ def _radial_epiphysis(anatomy: Anatomy, lateral: bool, density: float, radius: L
     }
     seen = float(grown > 0)
     return Blob(
-        center_x=radius.end_x + width * anatomy.value(view, "radial_epiphysis_x") + off,
+        center_x=radius.end_x + beside,
         center_y=radius.end_y + up,
         depth=0.85 * radius.half * radius.depth * (0.3 + 0.7 * grown),
         **form,
         **waves,
-        **({} if lateral else _joint_line(form)),
+        **radius.physis.base(beside),
+        # The dorsal rim of the joint surface, behind the epiphysis on a PA film.
+        surface=0.0 if lateral else 0.5 * grown,
+        surface_at=0.40 + 0.12 * anatomy.variation[1],
         rim=0.024 * width,
-        mu_rim=0.7 * MU_CORTEX * density * seen,
+        mu_rim=0.78 * MU_CORTEX * density * seen,
         mu_inside=0.30 * MU_CORTEX * density * seen,
         clip=anatomy.closure,
         clip_at=-up - 0.04 * width,
     )
 
 
-def _joint_line(form: dict[str, float]) -> dict[str, float]:
-    """The dorsal rim of the radius' joint surface, behind the epiphysis on a PA film."""
-    # Nearly along the first axis: far more across than the slope of a line across it would be.
-    slope = 5.0
+def _head(half_height: float, half: float, grown: float, lateral: bool) -> dict[str, float]:
+    """Fields of the `Blob` of the ulnar epiphysis: hollow beside the styloid, its base flat."""
+    hollow, taper = (0.12, 0.0) if lateral else (0.12 + 0.5 * grown, -0.05 + 0.15 * grown)
+    # The middle of the height is to stay.
+    half_height /= 1.0 + 0.4 * (hollow - 0.12)
     return dict(
-        line=-0.5,
-        line_at=-0.1 * slope * form["half_height"],
-        line_slope=slope,
-        line_width=0.22 * slope * form["half_height"],
+        half_height=half_height,
+        pinch=hollow,
+        taper=taper,
+        bend=0.8 * hollow * half_height,
+        shear=taper * half_height / half,
     )
 
 
@@ -404,32 +462,39 @@ def _styloid(
     injury: Injury,
     lateral: bool,
     density: float,
-    ulna: LongBone,
+    middle: float,
     half: float,
     top: float,
 ) -> Blob:
-    """The ulnar styloid process, or what is above its base drawn off distally and ulnarly."""
+    """The ulnar styloid process, or what is above its base drawn off distally and ulnarly.
+
+    `middle`, `half` and `top` are those of the epiphysis, mm.
+    """
     view, width = _scale(anatomy, lateral)
-    # 0.95 of it rises above the epiphysis.
-    length = width * max(0.04, anatomy.value(view, "ulnar_styloid_rise")) / 0.95
+    # 0.85 of it rises above the epiphysis.
+    length = width * max(0.04, anatomy.value(view, "ulnar_styloid_rise")) / 0.85
     lift = injury.styloid_gap
     lean = 0.1 - 0.06 * lift
+    thick = 0.32 * length + 0.030 * width * anatomy.styloid + 0.3
     seen = float(anatomy.styloid > 0)
+    beside = 0.25 * half if lateral else 0.97 * half - 1.2 * thick
     return Blob(
-        center_x=ulna.end_x - (0.25 if lateral else 0.74) * half - 0.45 * lift,
+        # Its ulnar side goes on that of the epiphysis.
+        center_x=middle - beside - 0.45 * lift,
         center_y=top + 0.10 * length + 0.9 * lift,
         axis_x=float(np.sin(lean)),
         axis_y=float(np.cos(lean)),
         half_length=0.85 * length + 0.3,
-        half_height=0.33 * length + 0.5,
-        depth=0.40 * length + 1.0,
-        taper=-0.35,
+        half_height=thick,
+        depth=0.50 * length + 1.6,
+        taper=-0.5,
         square=0.2,
         rim=0.022 * anatomy.width,
         mu_rim=0.85 * MU_CORTEX * density * seen,
-        mu_inside=0.50 * MU_CORTEX * density * seen,
-        keep=float(lift > 0),
-        split_at=-0.3 * length,
+        mu_inside=0.75 * MU_CORTEX * density * seen,
+        # What is whole rises from the epiphysis, of which it is a part.
+        keep=1.0,
+        split_at=-0.3 * length if lift > 0 else -0.10 * length - 0.3,
         split_slope=0.3,
     )
 
@@ -465,9 +530,9 @@ def _carpal_shapes(anatomy: Anatomy, lateral: bool) -> dict[str, Blob]:
         spread = 0.5 if lateral else 0.8
         waves = _waves(anatomy, view, bone.name)
         # Waves of any size add to the second moments, which length and breadth stand for.
-        beyond = float(np.mean(wave_radius(_RING, list(waves.values())) ** 4) ** 0.25)
+        swollen = float(np.mean(wave_radius(_RING, list(waves.values())) ** 4) ** 0.25)
         a, b = (
-            0.5 / beyond * young * width * anatomy.value(view, f"{bone.name}_{axis}", spread)
+            0.5 / swollen * young * width * anatomy.value(view, f"{bone.name}_{axis}", spread)
             for axis in ("length", "breadth")
         )  # fmt: skip
         seen = float(grown > 0)
@@ -514,11 +579,17 @@ def _draw_of(anatomy: Anatomy, part: int) -> np.random.Generator:
     return np.random.default_rng([part, *(int(1e6 * (3.0 + v)) for v in anatomy.variation[:4])])
 
 
-def _uneven(blob: Blob, draw: np.random.Generator, far_edge: float = 0.0) -> Blob:
-    """The bone with an uneven cortex and inside; `far_edge` is the most that `Blob.back` is."""
+def _uneven(
+    blob: Blob, draw: np.random.Generator, far_edge: float = 0.0, calm: float = 1.0
+) -> Blob:
+    """The bone with an uneven cortex and inside, by a share `calm` of what carpals have.
+
+    `far_edge` is the most that `Blob.back` is.
+    """
     first, second, lean, far = draw.uniform(0.0, 2.0 * np.pi, 4)
     strong, stronger, leaning, off = draw.uniform((0.4, 0.2, 0.15, 0.1), (1.0, 0.7, 0.7, 0.3))
     shell, inside, back = draw.uniform((0.65, 0.8, 0.02), (1.1, 1.6, 1.0))
+    strong, stronger, leaning = calm * strong, calm * stronger, calm * leaning
     return blob._replace(
         mu_rim=blob.mu_rim * shell,
         mu_inside=blob.mu_inside * inside,
@@ -573,8 +644,8 @@ def _early(grown: float) -> float:
     return float(np.clip(0.42 + 1.4 * grown, 0.45, 1.0))
 
 
-def _waves(anatomy: Anatomy, view: str, bone: str) -> dict[str, float]:
-    spread = 0.4 if view == "lateral" else 0.6
+def _waves(anatomy: Anatomy, view: str, bone: str, most: float = 1.0) -> dict[str, float]:
+    spread = min(most, 0.4 if view == "lateral" else 0.6)
     return {name: anatomy.value(view, f"{bone}_{name}", spread) for name in WAVES}
 
 

@@ -23,6 +23,24 @@ MU_SOFT = 0.020
 Value = Any
 
 
+def undulation(across, frequency, phase, xp=np):
+    """Height -1.4..1.4 of the uneven edge of a growth plate, `across` mm from the axis.
+
+    Args:
+        across: mm.
+        frequency: waves a mm.
+        phase: in waves.
+        xp: the array module, numpy or jax.numpy.
+    """
+
+    def wave(x):
+        x = 4.0 * xp.abs(x - xp.floor(x + 0.5)) - 1.0
+        return x * (1.5 - 0.5 * x * x)
+
+    at = frequency * across + phase
+    return wave(at) + 0.4 * wave(2.7 * at + 0.3)
+
+
 class Tube(NamedTuple):
     """A long bone: `origin` is its distal end, `length` the way back along its axis.
 
@@ -34,11 +52,12 @@ class Tube(NamedTuple):
         depth: half-depth as a share of the half-width.
         cortex_shaft, cortex_end: thickness of the cortical shell.
         marrow_shaft, marrow_end, end_line: density relative to cortex, of marrow and of the zone of
-            provisional calcification.
-        end_curve, end_wave: shape of the distal end; base_curve: how far the corners of the
-            proximal one are rounded off, mm; base_slope: by how much it is longer on the left, mm a
-            mm across; base_line: density of the bone under its surface
-            (tubes that are drawn whole).
+            provisional calcification. end_zone, end_zone_length: what the last mm have on top.
+        end_curve, end_round: shape of the distal end and of its corners. end_wave, end_frequency,
+            end_phase: its undulation, mm, waves a mm across and phase in waves.
+        base_curve: how far the corners of the proximal end are rounded off, mm; base_slope: by how
+            much it is longer on the left, mm a mm across; base_line: density of the bone under its
+            surface (tubes that are drawn whole).
         cut_at, cut_slope, cut_hinge, cut_hinge_at, jag, jag_phase, cut_soft: the fracture line
             across the axis; beyond the hinge it bends proximally and leaves a corner.
         keep: -1 draws what is proximal of the line, 1 what is distal; unused in tubes that cannot
@@ -67,8 +86,13 @@ class Tube(NamedTuple):
     marrow_shaft: Value = 0.1
     marrow_end: Value = 0.34
     end_line: Value = 0.0
+    end_zone: Value = 0.0
+    end_zone_length: Value = 1.0
     end_curve: Value = 0.0
+    end_round: Value = 0.0
     end_wave: Value = 0.0
+    end_frequency: Value = 0.0
+    end_phase: Value = 0.0
     base_curve: Value = 0.0
     base_slope: Value = 0.0
     base_line: Value = 0.0
@@ -114,6 +138,9 @@ class Blob(NamedTuple):
         clip, clip_at: 1 hides what lies below `clip_at` on the second axis.
         line, line_at, line_slope, line_width: depth 0..1 and place of a lucent line across; a
             negative depth makes it denser.
+        surface, surface_at: attenuation (in shares of `mu_rim`) of a band along the bone and its
+            place from the mid-line in half-heights: the other rim of a joint surface.
+        base_wave, base_frequency, base_phase: undulation of the lower edge as that of `Tube`.
     """
 
     center_x: Value = 0.0
@@ -162,6 +189,11 @@ class Blob(NamedTuple):
     line_at: Value = 0.0
     line_slope: Value = 0.0
     line_width: Value = 1.0
+    surface: Value = 0.0
+    surface_at: Value = 0.0
+    base_wave: Value = 0.0
+    base_frequency: Value = 0.0
+    base_phase: Value = 0.0
 
 
 WAVES = tuple(name for name in Blob._fields if name.startswith("wave_"))

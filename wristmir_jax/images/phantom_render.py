@@ -24,11 +24,14 @@ from wristmir_jax.images.phantom_parts import (
     Segment,
     Stroke,
     Tube,
+    undulation,
 )
 
 _TEXTURE = 1024
 # Optical thickness of what scatters on to the film beside the limb.
 _VEIL = 0.10
+# Of the cortex of a shaft, as a share of that at its sides.
+_WALL, _HAND_WALL = 0.8, 0.6
 _DRAWN = ("tubes", "blobs", "segments", "strokes")
 
 
@@ -74,20 +77,26 @@ def _tube(x, y, p: Tube, texture, pixel, can_break: bool):
     depth = p.depth * half
     cortex = p.cortex_shaft + (p.cortex_end - p.cortex_shaft) * jnp.maximum(flare, base)
     outer = _chord(v_centred, half, depth)
-    # Where bones are not round the cortex that faces the beam is thinner than that beside it.
-    inner = _chord(v_centred, half - cortex, depth - (1.0 if can_break else 0.6) * cortex)
+    # The walls in front and behind are thinner than those at the sides.
+    wall = _WALL if can_break else _HAND_WALL
+    inner = _chord(v_centred, half - cortex, depth - wall * cortex)
     z = v / p.shaft
-    end = p.end_curve * z * z + p.end_wave * _triangle_wave(0.31 * z + 0.1)
+    uneven = undulation(v, p.end_frequency, p.end_phase, jnp)
+    corner = (v / (p.shaft + 0.5 * (p.flare_left + p.flare_right))) ** 4
+    end = p.end_curve * z * z - p.end_round * corner * corner + p.end_wave * uneven
     z = v_centred / (p.shaft + p.base_flare)
     z = z * z
     start = u + p.length - p.base_curve * z * z - p.base_slope * v_centred
     inside = _ramp((end - u) / pixel) * _ramp(start / pixel) * p.opacity
     marrow = p.marrow_shaft + (p.marrow_end - p.marrow_shaft) * jnp.maximum(flare, base)
     # Zone of provisional calcification: a white line just inside the growing end.
-    density = marrow + p.end_line * _bump((u - end + 0.9) / 1.1)
+    below = u - end
+    # Trabeculae are inside; shell and line are even.
+    density = marrow * (1.4 * texture - 0.4) + p.end_zone * _bump(below / p.end_zone_length)
+    density = density + p.end_line * (1.0 - 0.35 * uneven) * _bump((below + 0.8) / 0.9)
     if not can_break:
         density = density + p.base_line * _bump((start - 0.6) / 0.9)
-        return MU_CORTEX * (outer - inner + density * inner) * texture * inside
+        return MU_CORTEX * (outer - inner + density * inner) * inside
 
     jag = _triangle_wave(v * 0.12 + p.jag_phase) + 0.5 * _triangle_wave(
         v * 0.37 + 2.3 * p.jag_phase
@@ -107,7 +116,7 @@ def _tube(x, y, p: Tube, texture, pixel, can_break: bool):
     bend = 0.7 * _triangle_wave(v * 0.09 + 3.1 * p.jag_phase)
     pressed = 1.0 + 0.45 * _triangle_wave(v * 0.055 + 0.7 * p.jag_phase)
     density = density + p.band * pressed * texture * _bump((line + bend) / p.band_width)
-    bone = MU_CORTEX * (outer - inner + density * inner) * texture * kept
+    bone = MU_CORTEX * (outer - inner + density * inner) * kept
 
     callus = _bump((u - p.bump_at) / p.callus_length)
     sleeve_left, sleeve_right = p.callus_left * callus, p.callus_right * callus
@@ -125,6 +134,8 @@ def _blob(x, y, p: Blob, texture, pixel):
     tu = u / p.half_length
     height = p.half_height * jnp.maximum(1.0 + p.taper * tu + p.pinch * tu * tu, 0.2)
     tw = (w - p.shear * u - p.bend * tu * tu) / height
+    base = p.base_wave * undulation(u, p.base_frequency, p.base_phase, jnp) / height
+    tw = tw + base * jnp.clip(tw, -1.0, 0.0)
     u2, w2 = tu * tu, tw * tw
     inwards = _inwards(tu, tw, u2 + w2, p)
     long2 = u2 + w2 + 1e-6
@@ -144,7 +155,9 @@ def _blob(x, y, p: Blob, texture, pixel):
     # The shell is denser where other bones press on its long sides.
     shell = p.mu_rim * (0.65 + 0.7 * jnp.minimum(w2, 1.0)) * jnp.clip(uneven * texture, 0.1, 1.6)
     spongy = p.mu_inside * (1.0 + p.lean_u * tu + p.lean_w * tw) * texture
-    mass = shell * (outer - inner) + (spongy + p.back * p.mu_rim * far) * inner
+    edge = tw - p.surface_at
+    surface = p.surface * _bump((edge + 0.06 * texture) / 0.3)
+    mass = shell * (outer - inner) + (spongy + p.mu_rim * (p.back * far + surface)) * inner
     side = u - p.split_at - p.split_slope * w
     kept = jnp.where(p.keep == 0.0, 1.0, _ramp(p.keep * side / (0.7 * pixel)))
     clipped = 1.0 - p.clip * _ramp((p.clip_at - w) / pixel)
@@ -247,9 +260,9 @@ def _soft_tissue(x, y, f: Field, coarse, strokes, finish: Finish | None):
     thick = 2.0 * f.soft_depth * f.soft_half
     limb = thick * (limb / thick + 1e-6) ** f.soft_curve
     # Muscle under the skin's fat.
-    core = jnp.sqrt(jnp.maximum(1.0 - (soft_x / (0.82 * half)) ** 2, 0.0))
+    core = jnp.sqrt(jnp.maximum(1.0 - (soft_x / ((0.80 + 0.025 * coarse) * half)) ** 2, 0.0))
     thinner = 1.0 - f.soft_thin * _ramp(y / f.soft_half - 1.0)
-    limb = limb * (0.93 + 0.10 * core) * thinner
+    limb = limb * (0.91 + 0.16 * core) * thinner
     soft = _flesh(limb, soft_x / half, y, f, coarse)
     # Processing takes more from what surrounds the limb the nearer it is.
     beside = _bump(jnp.maximum(jnp.abs(soft_x) / half - 1.0, 0.0) / 0.6)
@@ -284,10 +297,15 @@ def _shuttered(value, edge, film_x, film_y, f: Field):
     return value + (0.97 - value) * jnp.minimum(glow, 1.0)
 
 
+def _quanta(transmitted):
+    """Noise of the rays that arrive; processing smooths what is dark, where there are many."""
+    return jnp.sqrt(transmitted + 0.02) * (1.2 - 0.9 * transmitted)
+
+
 def _detect(attenuation, film_x, film_y, f: Field, noise):
     """From optical thickness to grey, inside the collimated rectangle."""
     transmitted = jnp.exp(-attenuation)
-    counts = transmitted + f.noise * jnp.sqrt(transmitted + 0.02) * noise
+    counts = transmitted + f.noise * _quanta(transmitted) * noise
     optical = -jnp.log(jnp.maximum(counts, 2e-3))
     value = f.floor + (1.0 - f.floor) * jnp.clip(optical * f.exposure, 0.0, 1.0) ** f.gamma
     cos, sin = jnp.cos(f.film_rotation), jnp.sin(f.film_rotation)
@@ -380,7 +398,7 @@ def _process(attenuation, burned, film_x, film_y, f: Field, finish: Finish, nois
     """As `_detect`, for a film that is not tidy; `burned` is the cover (0..1) of letters."""
     attenuation = attenuation + finish.slope_x * film_x + finish.slope_y * film_y
     transmitted = jnp.exp(-attenuation)
-    counts = transmitted + f.noise * jnp.sqrt(transmitted + 0.02) * noise
+    counts = transmitted + f.noise * _quanta(transmitted) * noise
     optical = -jnp.log(jnp.maximum(counts, 2e-3))
     optical = optical - finish.equalise * _coarse(jnp.minimum(optical, 3.0))
     value = jnp.clip((optical - finish.offset) * f.exposure, 0.0, 1.0) ** f.gamma
@@ -428,7 +446,9 @@ def _attenuate(scene: Scene, textures, size: int):
     trabeculae = jnp.where(jnp.abs(cos) > jnp.abs(sin), trabeculae, trabeculae.T)
     coarse = _window(textures[1], f.texture_column, f.texture_row, size)
     # Small bones are all spongy, and those of the hand more than the forearm's.
-    texture, hand, spongy = (1.0 + k * f.bone_texture * trabeculae for k in (1.0, 1.6, 2.2))
+    network = _window(textures[3], f.texture_column, f.texture_row, size)
+    texture, hand = (1.0 + k * f.bone_texture * trabeculae for k in (1.0, 1.6))
+    spongy = 1.0 + f.bone_texture * (1.2 * network + 1.0 * coarse)
     total = _soft_tissue(x, y, f, coarse, scene.strokes, finish)
     for i in range(NUM_BREAKABLE):
         total += _tube(x, y, Tube(*scene.tubes[i]), texture, pixel, can_break=True)
@@ -491,7 +511,8 @@ def _standard(plane: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def _textures() -> np.ndarray:
-    """(3, 1024, 1024) float32 of unit variance: trabeculae along the bone, coarse planes, noise.
+    """(4, 1024, 1024) float32 of unit variance: trabeculae along the bone, coarse planes, noise
+    and the network of trabeculae in small bones.
 
     Drawn once from a fixed seed; films take windows of them at offsets of their own. Trabeculae are
     threads: crests where smooth random fields pass through their means, in several layers.
@@ -509,19 +530,21 @@ def _textures() -> np.ndarray:
         return _standard(crests)
 
     round_frequency = np.hypot(fx, fy)
-    layers = [threads(np.hypot(fx, 4.0 * fy), 0.14) for _ in range(3)]
-    layers += [threads(np.hypot(fx, 1.3 * fy), 0.11) for _ in range(2)]
+    layers = [threads(np.hypot(fx, 7.0 * fy), 0.14) for _ in range(3)]
+    layers += [threads(np.hypot(fx, 3.0 * fy), 0.11) for _ in range(2)]
     # Coarse bars, which small pictures still show.
-    coarser = threads(np.hypot(fx, 2.5 * fy), 0.05) + field(
-        np.exp(-((np.hypot(fx, 2.0 * fy) / 0.04) ** 2))
+    coarser = threads(np.hypot(fx, 4.0 * fy), 0.05) + field(
+        np.exp(-((np.hypot(fx, 3.0 * fy) / 0.04) ** 2))
     )
     patches = field(np.exp(-((round_frequency / 0.025) ** 2)))
-    trabeculae = sum(layers) + 1.6 * coarser + 1.2 * patches
+    trabeculae = sum(layers) + 1.1 * coarser + 0.6 * patches
     coarse = field(
         1.0 / (0.01 + np.hypot(fx, 3.0 * fy)) ** 1.2 * np.exp(-((round_frequency / 0.15) ** 2))
     )
     noise = field(np.exp(-(round_frequency**2) / (2 * 0.40**2)) / (0.04 + round_frequency) ** 0.6)
-    return np.stack([_standard(trabeculae), coarse, noise]).astype(np.float32)
+    meshes = [threads(round_frequency, middle) for middle in (0.12, 0.15, 0.07)]
+    network = sum(meshes) + 0.5 * field(np.exp(-((round_frequency / 0.03) ** 2)))
+    return np.stack([_standard(trabeculae), coarse, noise, _standard(network)]).astype(np.float32)
 
 
 @functools.partial(jax.jit, static_argnames="size")

@@ -335,7 +335,7 @@ def _field(
 ) -> Field:
     width = anatomy.width
     # Small children's arms are fat.
-    soft_half = pose.soft_size * (0.60 * width + 6.0 if lateral else 0.70 * width + 11.0)
+    soft_half = pose.soft_size * (0.60 * width + 5.6 if lateral else 0.70 * width + 10.2)
     soft_depth = 1.25 if lateral else 0.66
     start = np.array((0.36, 1.1) if lateral else (0.70, 1.0)) * width
     along = np.deg2rad(55.0 if lateral else 64.0)
