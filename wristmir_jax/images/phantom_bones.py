@@ -332,8 +332,8 @@ def epiphyses(
     overlap = anatomy.closure * 0.3 * height
     seen = float(grown > 0)
     off = scale * anatomy.value(view, "ulnar_epiphysis_x", 0.7)
-    if not lateral:
-        # The joint between the two bones is never bridged.
+    if not lateral and ulna.end_x + ulna.half < radius.end_x - radius.half:
+        # The joint between bones that lie side by side is never bridged.
         reach = radial.center_x - radial.half_length - 0.005 * scale - ulna.end_x
         beyond = max(off + half - reach, 0.0)
         off, half = off - 0.75 * beyond, half - 0.15 * beyond
