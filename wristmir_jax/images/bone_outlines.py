@@ -8,10 +8,10 @@ wrist's (mirror a right one first): x points radially on a PA film and volarly o
 import contourpy
 import numpy as np
 
-from wristmir_jax.images import phantom_bones
+from wristmir_jax.images import phantom_bones, phantom_carpals
 from wristmir_jax.images.phantom_anatomy import CARPALS, Anatomy
-from wristmir_jax.images.phantom_bones import wave_radius
 from wristmir_jax.images.phantom_fractures import Injury
+from wristmir_jax.images.phantom_joints import wave_radius
 from wristmir_jax.images.phantom_parts import WAVES, Blob, Tube, undulation
 
 METACARPALS = ("metacarpal_5", "metacarpal_4", "metacarpal_3", "metacarpal_2", "metacarpal_1")
@@ -308,8 +308,8 @@ def phantom_outlines(anatomy: Anatomy, view: str, rotation: float = 0.0) -> Outl
     )
     bones |= {"radial_epiphysis": first, "ulnar_epiphysis": ulnar, "styloid": styloid}
     names = [bone.name for bone in CARPALS]
-    bones |= zip(names, phantom_bones.carpals(anatomy, Injury(), lateral, 1.0), strict=True)
-    bones |= zip(METACARPALS, phantom_bones.metacarpals(anatomy, lateral, 1.0), strict=True)
+    bones |= zip(names, phantom_carpals.carpals(anatomy, Injury(), lateral, 1.0), strict=True)
+    bones |= zip(METACARPALS, phantom_carpals.metacarpals(anatomy, lateral, 1.0), strict=True)
     outlines = {
         name: tube_outline(bone, 3.3 * anatomy.width)
         if isinstance(bone, Tube)

@@ -1,17 +1,24 @@
-"""Bones of one view as tubes and blobs: long bones and how they break, epiphyses, the hand.
+"""Bones of one view as tubes and blobs: long bones and how they break, epiphyses.
 
 The frame is that of `phantom_parts`. What breaks off moves by a rigid `Motion`.
 """
 
-import functools
 from dataclasses import dataclass
 
 import numpy as np
 
-from wristmir_jax.images.phantom_anatomy import CARPALS, Anatomy
+from wristmir_jax.images.phantom_anatomy import Anatomy
 from wristmir_jax.images.phantom_fractures import PHYSEAL_KINDS, BoneInjury, Injury
-from wristmir_jax.images.phantom_joints import beyond, interlock, wave_radius
-from wristmir_jax.images.phantom_parts import MU_CALLUS, MU_CORTEX, WAVES, Blob, Tube
+from wristmir_jax.images.phantom_joints import wave_radius
+from wristmir_jax.images.phantom_parts import MU_CALLUS, MU_CORTEX, Blob, Tube
+from wristmir_jax.images.phantom_variation import (
+    RING,
+    draw_of,
+    early,
+    made_uneven,
+    scale_of,
+    waves_of,
+)
 
 _COMPLETE = ("complete", "shaft_complete")
 # Fractures that hinge on the cortex that is whole: how far beyond the middle their line ends, as a
@@ -137,13 +144,13 @@ class LongBone:
 
 def long_bones(anatomy: Anatomy, view: str) -> tuple[LongBone, LongBone]:
     """Radius and ulna as `view` shows them; the ulna lies dorsally on a lateral film."""
-    scaled, width = _scale(anatomy, view == "lateral")
+    scaled, width = scale_of(anatomy, view == "lateral")
     narrowed = 0.92 if view == "oblique" else 1.0
     # Once the physis has closed the metaphysis is as wide as the epiphysis.
     closed = float(np.clip(3.3 * anatomy.closure - 2.3, 0.0, 1.0))
     joins = 1.0 + 0.08 * closed
     lateral = view == "lateral"
-    draw = _draw_of(anatomy, 2)
+    draw = draw_of(anatomy, 2)
     # Plates grow uneven as they near their end.
     uneven = float(np.clip((anatomy.skeletal - 4.0) / 8.0, 0.15, 1.0))
     radial_physis, ulnar_physis = (
@@ -309,8 +316,8 @@ def epiphyses(
     Salter-Harris III and IV split the radial one; where it is whole, the first half is all of it
     and the second is hidden.
     """
-    draw = _draw_of(anatomy, 1)
-    radial = _uneven(_radial_epiphysis(anatomy, lateral, density, radius), draw, calm=0.35)
+    draw = draw_of(anatomy, 1)
+    radial = made_uneven(_radial_epiphysis(anatomy, lateral, density, radius), draw, calm=0.35)
     hidden = radial._replace(mu_rim=0.0, mu_inside=0.0)
     first, second = radial, hidden
     if injury.radius.kind in ("sh3", "sh4") and not lateral:
@@ -323,8 +330,8 @@ def epiphyses(
         second = radial._replace(keep=1.0, split_at=place + 0.5 * gap, split_slope=0.15)
 
     grown = anatomy.ulnar_epiphysis
-    view, scale = _scale(anatomy, lateral)
-    young = _early(grown)
+    view, scale = scale_of(anatomy, lateral)
+    young = early(grown)
     joins = 1.0 - 0.10 * anatomy.closure
     half = 0.5 * young * joins * scale * anatomy.value(view, "ulnar_epiphysis_width", 0.7)
     height = young * scale * anatomy.value(view, "ulnar_epiphysis_height", 0.7)
@@ -354,7 +361,7 @@ def epiphyses(
         clip=anatomy.closure,
         clip_at=-0.5 * (height + overlap) + overlap,
     )
-    ulnar = _uneven(ulnar, draw, calm=0.35)
+    ulnar = made_uneven(ulnar, draw, calm=0.35)
     top = ulna.end_y + gap + height
     return (
         first,
@@ -364,7 +371,6 @@ def epiphyses(
     )
 
 
-_RING = np.linspace(0.0, 2.0 * np.pi, 72, endpoint=False)
 # Where along an epiphysis its height and base are measured.
 SHARES = (0.2, 0.5, 0.8)
 
@@ -391,8 +397,8 @@ def epiphysis_form(length: float, heights: list[float], bases: list[float]) -> d
 def _radial_epiphysis(anatomy: Anatomy, lateral: bool, density: float, radius: LongBone) -> Blob:
     """A wedge with a flat base along the physis, taller radially (PA) or dorsally (lateral)."""
     grown = anatomy.radial_epiphysis
-    view, width = _scale(anatomy, lateral)
-    young = _early(grown)
+    view, width = scale_of(anatomy, lateral)
+    young = early(grown)
     heights, bases = [], []
     for share in SHARES:
         height = anatomy.value(view, f"radial_epiphysis_height_at_{share}", 0.5)
@@ -410,10 +416,10 @@ def _radial_epiphysis(anatomy: Anatomy, lateral: bool, density: float, radius: L
         [base - overlap + (gap - usual) * width for base in bases],
     )
     up = form.pop("center")
-    waves = _waves(anatomy, view, "radial_epiphysis", 0.45)
+    waves = waves_of(anatomy, view, "radial_epiphysis", 0.45)
     # Waves go around a circle of this radius; the form is that of the unit circle.
     radius_share = anatomy.value(view, "radial_epiphysis_radius", 0.0)
-    across = np.cos(_RING) * wave_radius(_RING, list(waves.values()))
+    across = np.cos(RING) * wave_radius(RING, list(waves.values()))
     long = 2.0 / float(np.ptp(across))
     off = -form["half_length"] * long * float(across.max() + across.min()) / 2
     beside = off + width * anatomy.value(view, "radial_epiphysis_x", 0.6)
@@ -470,7 +476,7 @@ def _styloid(
 
     `middle`, `half` and `top` are those of the epiphysis, mm.
     """
-    view, width = _scale(anatomy, lateral)
+    view, width = scale_of(anatomy, lateral)
     # 0.85 of it rises above the epiphysis.
     length = width * max(0.04, anatomy.value(view, "ulnar_styloid_rise")) / 0.85
     lift = injury.styloid_gap
@@ -497,261 +503,3 @@ def _styloid(
         split_at=-0.3 * length if lift > 0 else -0.10 * length - 0.3,
         split_slope=0.3,
     )
-
-
-def carpals(anatomy: Anatomy, injury: Injury, lateral: bool, density: float) -> list[Blob]:
-    """The carpal bones; what has not ossified is hidden, a broken scaphoid has its line."""
-    draw = _draw_of(anatomy, 0)
-    blobs = []
-    for name, shape in _carpal_shapes(anatomy, lateral).items():
-        blob = shape._replace(
-            mu_rim=shape.mu_rim * density,
-            mu_inside=shape.mu_inside * density,
-            **_line(name, shape.half_length, injury.scaphoid, lateral),
-        )
-        uneven = _uneven(blob, draw, far_edge=0.30)
-        # Carpals of one hand are about as dense as each other.
-        uneven = uneven._replace(mu_inside=0.5 * (uneven.mu_inside + 1.1 * blob.mu_inside))
-        hooked = name == "hamate" and not lateral
-        blobs.append(_hooked(uneven, anatomy) if hooked else uneven)
-    return blobs
-
-
-# Films of one wrist follow each other, and its metacarpals ask for the carpals, too.
-@functools.lru_cache(maxsize=8)
-def _carpal_shapes(anatomy: Anatomy, lateral: bool) -> dict[str, Blob]:
-    """The carpals by name, of usual density and even."""
-    view, width = _scale(anatomy, lateral)
-    bones = {}
-    for bone, grown in zip(CARPALS, anatomy.carpals, strict=True):
-        young = _early(grown)
-        x, y, direction = _in_hand(anatomy, view, bone.name)
-        # What few lateral films differ by is in good part that of the tracings.
-        spread = 0.5 if lateral else 0.8
-        waves = _waves(anatomy, view, bone.name)
-        # Waves of any size add to the second moments, which length and breadth stand for.
-        swollen = float(np.mean(wave_radius(_RING, list(waves.values())) ** 4) ** 0.25)
-        a, b = (
-            0.5 / swollen * young * width * anatomy.value(view, f"{bone.name}_{axis}", spread)
-            for axis in ("length", "breadth")
-        )  # fmt: skip
-        seen = float(grown > 0)
-        bones[bone.name] = Blob(
-            center_x=x,
-            center_y=y,
-            axis_x=float(np.cos(direction)),
-            axis_y=float(np.sin(direction)),
-            half_length=a,
-            half_height=b,
-            # Thickness along the beam differs less than size does: neighbours look alike.
-            depth=(0.28 if lateral else 0.36) * (a + b) ** 0.6 * (0.5 * young * width) ** 0.4,
-            **waves,
-            rim=0.023 * width * (0.6 + 0.4 * grown),
-            mu_rim=(0.75 if lateral else 0.68) * MU_CORTEX * seen,
-            mu_inside=(0.20 if lateral else 0.26) * MU_CORTEX * seen,
-        )
-    if lateral:
-        return bones
-    space = width * _draw_of(anatomy, 2).uniform(0.035, 0.06)
-    return interlock(bones, space, 0.07 * width * _joined(anatomy))
-
-
-def _joined(anatomy: Anatomy) -> float:
-    """0 bones of the hand lie apart .. 1 they have grown together but for their joint spaces."""
-    return float(np.clip((anatomy.skeletal - 7.0) / 4.0, 0.0, 1.0))
-
-
-def _hooked(hamate: Blob, anatomy: Anatomy) -> Blob:
-    """The hamate with its hook, which is seen end on."""
-    draw = _draw_of(anatomy, 3)
-    x, y = anatomy.width * draw.uniform((-0.06, 0.07), (0.02, 0.13))
-    size, bright = draw.uniform((0.10, 0.15), (0.20, 0.45))
-    return hamate._replace(
-        back=bright * float(np.clip((anatomy.skeletal - 9.0) / 3.0, 0.0, 1.0)),
-        back_size=size,
-        back_u=(x * hamate.axis_x + y * hamate.axis_y) / hamate.half_length,
-        back_w=(y * hamate.axis_x - x * hamate.axis_y) / hamate.half_height,
-    )
-
-
-def _draw_of(anatomy: Anatomy, part: int) -> np.random.Generator:
-    """The same draws whenever this part of this wrist is drawn."""
-    return np.random.default_rng([part, *(int(1e6 * (3.0 + v)) for v in anatomy.variation[:4])])
-
-
-def _uneven(
-    blob: Blob, draw: np.random.Generator, far_edge: float = 0.0, calm: float = 1.0
-) -> Blob:
-    """The bone with an uneven cortex and inside, by a share `calm` of what carpals have.
-
-    `far_edge` is the most that `Blob.back` is.
-    """
-    first, second, lean, far = draw.uniform(0.0, 2.0 * np.pi, 4)
-    strong, stronger, leaning, off = draw.uniform((0.4, 0.2, 0.15, 0.1), (1.0, 0.7, 0.7, 0.3))
-    shell, inside, back = draw.uniform((0.65, 0.8, 0.02), (1.1, 1.6, 1.0))
-    strong, stronger, leaning = calm * strong, calm * stronger, calm * leaning
-    return blob._replace(
-        mu_rim=blob.mu_rim * shell,
-        mu_inside=blob.mu_inside * inside,
-        rim_cos_1=strong * float(np.cos(first)),
-        rim_sin_1=strong * float(np.sin(first)),
-        rim_cos_2=stronger * float(np.cos(second)),
-        rim_sin_2=stronger * float(np.sin(second)),
-        lean_u=leaning * float(np.cos(lean)),
-        lean_w=leaning * float(np.sin(lean)),
-        back=back * far_edge,
-        back_u=off * float(np.cos(far)),
-        back_w=off * float(np.sin(far)),
-    )
-
-
-# Where a bone's edges lie behind each other on a PA film: place along its length, slope, width.
-_DENSE = {
-    "capitate": (-0.45, 0.3, 0.50),
-    "hamate": (0.15, 0.5, 0.35),
-    "lunate": (-0.1, 1.6, 0.25),
-    "triquetrum": (0.1, 0.2, 0.40),
-    "trapezium": (0.2, -0.8, 0.30),
-}
-
-
-def _line(name: str, half_length: float, fractured: float, lateral: bool) -> dict[str, float]:
-    """Fields of a `Blob` for the line across a carpal: a fractured scaphoid's, or a denser one."""
-    if name == "scaphoid" and fractured > 0:
-        return dict(
-            line=min(0.2 + 0.4 * fractured, 0.8),
-            line_width=0.45 * fractured + 0.15,
-            line_slope=0.2,
-        )
-    if lateral or name not in _DENSE:
-        return {}
-    at, slope, line_width = _DENSE[name]
-    return dict(
-        line=-0.45,
-        line_at=at * half_length,
-        line_slope=slope,
-        line_width=line_width * half_length,
-    )
-
-
-def _scale(anatomy: Anatomy, lateral: bool) -> tuple[str, float]:
-    """The view whose curves hold, and the width of the radius that they are in units of, mm."""
-    return ("lateral", anatomy.width_lateral) if lateral else ("pa", anatomy.width)
-
-
-def _early(grown: float) -> float:
-    """A bone that has just appeared is smaller than the mean of those seen at its age."""
-    return float(np.clip(0.42 + 1.4 * grown, 0.45, 1.0))
-
-
-def _waves(anatomy: Anatomy, view: str, bone: str, most: float = 1.0) -> dict[str, float]:
-    spread = min(most, 0.4 if view == "lateral" else 0.6)
-    return {name: anatomy.value(view, f"{bone}_{name}", spread) for name in WAVES}
-
-
-def _in_hand(
-    anatomy: Anatomy, view: str, bone: str, part: str = "", spread: float = 0.5
-) -> tuple[float, float, float]:
-    """Where a bone of the hand lies, mm, and its direction, radians, as the hand is turned."""
-    width = anatomy.width_lateral if view == "lateral" else anatomy.width
-    x = width * anatomy.value(view, f"{bone}{part}_x", spread)
-    y = width * anatomy.value(view, f"{bone}{part}_y", spread)
-    direction = anatomy.value(view, f"{bone}_direction", 0.5)
-    hand = Motion(float(np.deg2rad(anatomy.hand_turn(view))), 0.0, 0.3 * width)
-    return *hand.point(x, y), float(np.deg2rad(direction)) + hand.angle
-
-
-def metacarpals(anatomy: Anatomy, lateral: bool, density: float) -> list[Tube]:
-    """The five metacarpals, the fifth first."""
-    view, width = _scale(anatomy, lateral)
-    tubes = []
-    draw = _draw_of(anatomy, 5)
-    slopes = _SLOPES + draw.uniform(-0.1, 0.1, len(_SLOPES))
-    # The ends of young bones are round and hardly dense.
-    grown = _joined(anatomy)
-    reaches = (0.8 + 0.2 * grown) * draw.uniform(0.25, 0.36, len(_SLOPES))
-    for k, (number, base) in enumerate(_bases(anatomy, lateral).items()):
-        base_x, base_y, direction, wide = base
-        name = f"metacarpal_{number}"
-        length = anatomy.width * (1.5 if number == 1 else 2.0)
-        along_x, along_y = float(np.cos(direction)), float(np.sin(direction))
-        middle = width * anatomy.value(view, f"{name}_width", 0.6)
-        # What the flare of the far end adds there, and that of the base.
-        middle -= 0.22 * width / (1.0 + ((length / width - 0.6) / 0.30) ** 2)
-        further = 1.0 / (1.0 + (0.6 / float(reaches[k])) ** 4)
-        flare = max(0.0, wide - middle) / 2 / (1.0 - further)
-        tubes.append(
-            Tube(
-                origin_x=base_x + length * along_x,
-                origin_y=base_y + length * along_y,
-                axis_x=along_x,
-                axis_y=along_y,
-                length=length,
-                shaft=middle / 2 - further * flare,
-                flare_left=0.11 * width,
-                flare_right=0.11 * width,
-                flare_length=0.30 * width,
-                base_flare=flare,
-                base_length=float(reaches[k]) * width,
-                base_curve=(_CORNERS[k] + 0.08 * (1.0 - grown)) * width,
-                base_slope=0.0 if lateral else float(slopes[k]),
-                base_line=(0.06 + 0.11 * grown) * density,
-                cortex_shaft=0.072 * width,
-                cortex_end=0.016 * width,
-                marrow_shaft=0.06 * density,
-                marrow_end=0.36 * density,
-                end_line=0.08,
-            )
-        )
-    return tubes
-
-
-# Of the bases of metacarpals, the fifth first: how far beyond the usual joint space (W) they end,
-# what their corners are rounded by (W) and how oblique they are.
-_SPACES = np.array([-0.06, -0.03, 0.0, -0.10, -0.03])
-_CORNERS = (0.11, 0.08, 0.07, 0.02, 0.09)
-_SLOPES = np.array([0.22, 0.10, -0.12, 0.08, 0.0])
-
-
-def _bases(anatomy: Anatomy, lateral: bool) -> dict[int, tuple[float, float, float, float]]:
-    """Place, direction and width of the bases of metacarpals, the fifth first."""
-    view, width = _scale(anatomy, lateral)
-    bases = {}
-    for number in (5, 4, 3, 2, 1):
-        name = f"metacarpal_{number}"
-        wide = width * anatomy.value(view, f"{name}_base_width", 0.6)
-        bases[number] = [*_in_hand(anatomy, view, name, "_base", 0.4), wide]
-    joined = _joined(anatomy)
-    if lateral or joined == 0.0:
-        return {number: tuple(base) for number, base in bases.items()}
-    # They lie side by side and over each other's edges only a little, ...
-    for number in (4, 3, 5) * 2:
-        one, two = bases[number], bases[number - 1]
-        apart = float(np.hypot(two[0] - one[0], two[1] - one[1]))
-        over = (0.10 if number == 5 else 0.05) * width
-        push = 0.3 * joined * (0.5 * (one[3] + two[3]) - apart - over)
-        push = float(np.clip(push, -0.02 * width, 0.06 * width))
-        for base, sign in ((one, -1.0), (two, 1.0)):
-            base[0] += sign * push * (two[0] - one[0]) / apart
-    # ... and end a joint space from the carpals.
-    shapes = _carpal_shapes(anatomy, lateral).values()
-    spaces = width * (_draw_of(anatomy, 4).uniform(-0.03, 0.05, len(bases)) + _SPACES)
-    steps = width * np.linspace(-0.15, 0.15, 16)
-    along = np.array([[np.cos(base[2]), np.sin(base[2])] for base in bases.values()])
-    right = np.stack([along[:, 1], -along[:, 0]], 1)
-    wide = np.array([base[3] for base in bases.values()])
-    # (bases, steps, places across, 2)
-    points = np.array([base[:2] for base in bases.values()])[:, None, None, :]
-    points = points + steps[:, None, None] * along[:, None, None, :]
-    across = wide[:, None] * [0.25, 0.0, -0.25]
-    room = beyond(shapes, points + (across[:, :, None] * right[:, None, :])[:, None]).min(2)
-    for k, base in enumerate(bases.values()):
-        shift = joined * float(np.interp(spaces[k], *_rising(room[k], steps)))
-        base[0] += shift * float(along[k, 0])
-        base[1] += shift * float(along[k, 1])
-    return {number: tuple(base) for number, base in bases.items()}
-
-
-def _rising(values: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What `np.interp` needs to find the place from which on values are above one."""
-    return np.minimum.accumulate(values[::-1])[::-1], places

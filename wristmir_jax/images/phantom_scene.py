@@ -7,6 +7,7 @@ import numpy as np
 
 from wristmir_jax import anatomy as regions_table
 from wristmir_jax.images import phantom_bones as bones
+from wristmir_jax.images import phantom_carpals
 from wristmir_jax.images import phantom_films as films
 from wristmir_jax.images import phantom_hand as fingers
 from wristmir_jax.images import phantom_objects as objects
@@ -198,14 +199,14 @@ def build(
     tubes = [
         *bones.broken(radius, radius.tube(drawn, density), injury.radius, lateral, radius_motion),
         *bones.broken(ulna, ulna.tube(drawn, density), injury.ulna, lateral, ulna_motion),
-        *(hand.tube(tube) for tube in bones.metacarpals(anatomy, lateral, density)),
+        *(hand.tube(tube) for tube in phantom_carpals.metacarpals(anatomy, lateral, density)),
     ]
     blobs = [
         stays.blob(first),
         radius_motion.blob(second),
         ulna_motion.blob(ulnar),
         styloid,
-        *(hand.blob(blob) for blob in bones.carpals(anatomy, injury, lateral, density)),
+        *(hand.blob(blob) for blob in phantom_carpals.carpals(anatomy, injury, lateral, density)),
     ]
     field = _field(anatomy, injury, extras, lateral, laterality, pose, hand, size)
     moved = ((radius, radius_motion), (ulna, ulna_motion))

@@ -16,7 +16,7 @@ from wristmir_jax.data.box_formats.convert import convert
 from wristmir_jax.data.box_formats.labels import BONE_LABELS
 from wristmir_jax.data.box_formats.outlines import regions_of
 from wristmir_jax.data.sources.fields import BadValue
-from wristmir_jax.images import phantom_bones
+from wristmir_jax.images import phantom_bones, phantom_carpals
 from wristmir_jax.images.bone_outlines import blob_outline
 from wristmir_jax.images.phantom_anatomy import sample_anatomy
 from wristmir_jax.images.phantom_fractures import BoneInjury, Injury
@@ -39,7 +39,7 @@ def _phantom(age, view="pa", laterality="left", seed=0, turn=0.0):
     lateral = view == "lateral"
     radius, ulna = phantom_bones.long_bones(anatomy, view)
     radial, _, ulnar, styloid = phantom_bones.epiphyses(anatomy, injury, lateral, 1.0, radius, ulna)
-    hand = phantom_bones.carpals(anatomy, injury, lateral, 1.0)[:1]
+    hand = phantom_carpals.carpals(anatomy, injury, lateral, 1.0)[:1]
     bones = {"radius": [_tube(radius)], "ulna": [_tube(ulna)], "hand": [blob_outline(hand[0])]}
     if anatomy.radial_epiphysis > 0:
         bones["radius_epiphysis"] = [blob_outline(radial)]
