@@ -125,11 +125,13 @@ def table(judged: Judged, regions: Sequence[str]) -> list[str]:
     lines.append("")
     ossify_R = np.array([region(name).ossifies for name in regions])
     others_N = judged.there_NxR[:, ~ossify_R].all(axis=1)
-    for index in np.flatnonzero(ossify_R):
-        scored_N = np.isin(judged.view_N, region(regions[index]).scored_views)
+    for index, name in enumerate(regions):
+        if not ossify_R[index]:
+            continue
+        scored_N = np.isin(judged.view_N, region(name).scored_views)
         gone_N = scored_N & others_N & judged.gone_NxR[:, index]
         lines.append(
-            f"{regions[index]} not there where it is scored and all bones are there, so mostly not "
+            f"{name} not there where it is scored and all bones are there, so mostly not "
             f"ossified yet: {gone_N.sum()}, refused {_share(~judged.found_NxR[gone_N, index])}"
         )
     seen_N = judged.there_NxR.any(axis=1)

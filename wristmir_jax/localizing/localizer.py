@@ -277,8 +277,9 @@ class Localizer:
         pairs = len(looks.plain)
         view_V = _softmax(np.sum([look.view_V for look in looks.close], axis=0) / pairs)
         # In the mirror a left wrist looks like a right one.
-        side_L = sum(look.side_L for look in looks.plain)
-        side_L = _softmax((side_L + sum(look.side_L[::-1] for look in looks.mirrored)) / pairs)
+        sides = [look.side_L for look in looks.plain]
+        sides += [look.side_L[::-1] for look in looks.mirrored]
+        side_L = _softmax(np.sum(sides, axis=0) / pairs)
         some = bool(found_R.any())
         return Located(
             boxes=np.where(found_R[:, None], boxes_Rx4, np.nan).astype(np.float32),
