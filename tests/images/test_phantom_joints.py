@@ -3,8 +3,10 @@ import pytest
 
 from wristmir_jax.images.bone_outlines import blob_outline, phantom_outlines
 from wristmir_jax.images.phantom_anatomy import sample_anatomy
+from wristmir_jax.images.phantom_bones import epiphyses, long_bones
+from wristmir_jax.images.phantom_fractures import Injury
 from wristmir_jax.images.phantom_joints import beyond, interlock
-from wristmir_jax.images.phantom_parts import Blob
+from wristmir_jax.images.phantom_parts import Blob, undulation
 
 NEIGHBOURS = [
     ("capitate", "hamate"),
@@ -43,6 +45,9 @@ def test_bones_grow_towards_neighbours_within_reach_alone():
     gaps = [gap(*map(blob_outline, bones.values())) for bones in (apart, near)]
     assert gaps[0] == pytest.approx(3.0, abs=0.05)
     assert 0.6 < gaps[1] < 2.2
+    # Growth has an end, wherever the neighbour is.
+    far = interlock({"capitate": ball(0.0), "hamate": ball(-22.0)}, 1.0, 1.0)
+    assert gap(*map(blob_outline, far.values())) > 10.0 - 2.0 * 1.0
 
 
 def test_hidden_bones_neither_change_nor_are_made_room_for():
@@ -65,6 +70,20 @@ def test_carpals_of_the_grown_hand_lie_beside_each_other(age):
     assert np.mean(overlaps) < 0.02
     assert max(overlaps) < 0.15
     assert 0.01 < np.median(gaps) < 0.09
+
+
+@pytest.mark.parametrize("view", ["pa", "lateral"])
+def test_the_two_sides_of_a_growth_plate_undulate_alike(view):
+    rng = np.random.default_rng(5)
+    for _ in range(4):
+        anatomy = sample_anatomy(12.0, True, rng)
+        radius, ulna = long_bones(anatomy, view)
+        epiphysis, *_ = epiphyses(anatomy, Injury(), view == "lateral", 1.0, radius, ulna)
+        tube = radius.tube(anatomy, 1.0)
+        x = radius.end_x + np.linspace(-0.7, 0.7, 9) * radius.half
+        below = undulation(x - tube.origin_x, tube.end_frequency, tube.end_phase)
+        above = undulation(x - epiphysis.center_x, epiphysis.base_frequency, epiphysis.base_phase)
+        np.testing.assert_allclose(below, above, atol=0.12)
 
 
 def _inside(points: np.ndarray, polygon: np.ndarray) -> np.ndarray:

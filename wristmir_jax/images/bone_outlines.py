@@ -347,8 +347,7 @@ def tube_outline(p: Tube, reach: float = np.inf) -> np.ndarray:
         def start(v):
             return p.base_curve * (v / (p.shaft + p.base_flare)) ** 4 + p.base_slope * v - p.length
 
-        middle = 0.5 * (p.flare_right - p.flare_left) / (1.0 + (u / p.flare_length) ** 2)
-        u = np.maximum(u, start(v - middle))
+        u = np.maximum(u, start(v))
         across = np.linspace(v[-1], v[0], 20)
         u = np.concatenate([u, start(across)])
         v = np.concatenate([v, across])

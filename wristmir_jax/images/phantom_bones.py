@@ -10,7 +10,7 @@ import numpy as np
 from wristmir_jax.images.phantom_anatomy import Anatomy
 from wristmir_jax.images.phantom_fractures import PHYSEAL_KINDS, BoneInjury, Injury
 from wristmir_jax.images.phantom_joints import wave_radius
-from wristmir_jax.images.phantom_parts import MU_CALLUS, MU_CORTEX, Blob, Tube
+from wristmir_jax.images.phantom_parts import MU_CALLUS, MU_CORTEX, WAVES, Blob, Tube
 from wristmir_jax.images.phantom_variation import (
     RING,
     draw_of,
@@ -132,7 +132,7 @@ class LongBone:
             end_round=self.physis.corners * (1.0 - anatomy.closure),
             end_wave=self.physis.wave,
             end_frequency=self.physis.frequency,
-            end_phase=self.physis.phase + self.physis.frequency * shift,
+            end_phase=self.physis.phase - self.physis.frequency * shift,
             callus_mu=MU_CALLUS,
         )
 
@@ -150,7 +150,7 @@ def long_bones(anatomy: Anatomy, view: str) -> tuple[LongBone, LongBone]:
     closed = float(np.clip(3.3 * anatomy.closure - 2.3, 0.0, 1.0))
     joins = 1.0 + 0.08 * closed
     lateral = view == "lateral"
-    draw = draw_of(anatomy, 2)
+    draw = draw_of(anatomy, "plates")
     # Plates grow uneven as they near their end.
     uneven = float(np.clip((anatomy.skeletal - 4.0) / 8.0, 0.15, 1.0))
     radial_physis, ulnar_physis = (
@@ -316,8 +316,8 @@ def epiphyses(
     Salter-Harris III and IV split the radial one; where it is whole, the first half is all of it
     and the second is hidden.
     """
-    draw = draw_of(anatomy, 1)
-    radial = made_uneven(_radial_epiphysis(anatomy, lateral, density, radius), draw, calm=0.35)
+    draw = draw_of(anatomy, "epiphyses")
+    radial = made_uneven(_radial_epiphysis(anatomy, lateral, density, radius), draw, share=0.35)
     hidden = radial._replace(mu_rim=0.0, mu_inside=0.0)
     first, second = radial, hidden
     if injury.radius.kind in ("sh3", "sh4") and not lateral:
@@ -341,7 +341,9 @@ def epiphyses(
     off = scale * anatomy.value(view, "ulnar_epiphysis_x", 0.7)
     if not lateral and ulna.end_x + ulna.half < radius.end_x - radius.half:
         # The joint between bones that lie side by side is never bridged.
-        reach = radial.center_x - radial.half_length - 0.005 * scale - ulna.end_x
+        across = np.cos(RING) * wave_radius(RING, [getattr(radial, name) for name in WAVES])
+        edge = radial.center_x + radial.half_length * float(across.min())
+        reach = edge - 0.005 * scale - ulna.end_x
         beyond = max(off + half - reach, 0.0)
         off, half = off - 0.75 * beyond, half - 0.15 * beyond
     head = _head(0.5 * (height + overlap), half, grown, lateral)
@@ -359,10 +361,10 @@ def epiphyses(
         mu_rim=0.78 * MU_CORTEX * density * seen,
         mu_inside=0.33 * MU_CORTEX * density * seen,
         clip=anatomy.closure,
-        clip_at=-0.5 * (height + overlap) + overlap,
+        clip_at=overlap - head["half_height"],
     )
-    ulnar = made_uneven(ulnar, draw, calm=0.35)
-    top = ulna.end_y + gap + height
+    ulnar = made_uneven(ulnar, draw, share=0.35)
+    top = ulnar.center_y + ulnar.half_height
     return (
         first,
         second,

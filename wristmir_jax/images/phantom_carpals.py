@@ -21,7 +21,7 @@ from wristmir_jax.images.phantom_variation import (
 
 def carpals(anatomy: Anatomy, injury: Injury, lateral: bool, density: float) -> list[Blob]:
     """The carpal bones; what has not ossified is hidden, a broken scaphoid has its line."""
-    draw = draw_of(anatomy, 0)
+    draw = draw_of(anatomy, "carpals")
     blobs = []
     for name, shape in _carpal_shapes(anatomy, lateral).items():
         blob = shape._replace(
@@ -72,7 +72,7 @@ def _carpal_shapes(anatomy: Anatomy, lateral: bool) -> dict[str, Blob]:
         )
     if lateral:
         return bones
-    space = width * draw_of(anatomy, 2).uniform(0.035, 0.06)
+    space = width * draw_of(anatomy, "joint spaces").uniform(0.035, 0.06)
     return interlock(bones, space, 0.07 * width * _joined(anatomy))
 
 
@@ -83,7 +83,7 @@ def _joined(anatomy: Anatomy) -> float:
 
 def _hooked(hamate: Blob, anatomy: Anatomy) -> Blob:
     """The hamate with its hook, which is seen end on."""
-    draw = draw_of(anatomy, 3)
+    draw = draw_of(anatomy, "hook")
     x, y = anatomy.width * draw.uniform((-0.06, 0.07), (0.02, 0.13))
     size, bright = draw.uniform((0.10, 0.15), (0.20, 0.45))
     return hamate._replace(
@@ -127,7 +127,7 @@ def _in_hand(
     anatomy: Anatomy, view: str, bone: str, part: str = "", spread: float = 0.5
 ) -> tuple[float, float, float]:
     """Where a bone of the hand lies, mm, and its direction, radians, as the hand is turned."""
-    width = anatomy.width_lateral if view == "lateral" else anatomy.width
+    _, width = scale_of(anatomy, view == "lateral")
     x = width * anatomy.value(view, f"{bone}{part}_x", spread)
     y = width * anatomy.value(view, f"{bone}{part}_y", spread)
     direction = anatomy.value(view, f"{bone}_direction", 0.5)
@@ -139,7 +139,7 @@ def metacarpals(anatomy: Anatomy, lateral: bool, density: float) -> list[Tube]:
     """The five metacarpals, the fifth first."""
     view, width = scale_of(anatomy, lateral)
     tubes = []
-    draw = draw_of(anatomy, 5)
+    draw = draw_of(anatomy, "metacarpals")
     slopes = _SLOPES + draw.uniform(-0.1, 0.1, len(_SLOPES))
     # The ends of young bones are round and hardly dense.
     grown = _joined(anatomy)
@@ -205,11 +205,12 @@ def _bases(anatomy: Anatomy, lateral: bool) -> dict[int, tuple[float, float, flo
         over = (0.10 if number == 5 else 0.05) * width
         push = 0.3 * joined * (0.5 * (one[3] + two[3]) - apart - over)
         push = float(np.clip(push, -0.02 * width, 0.06 * width))
-        for base, sign in ((one, -1.0), (two, 1.0)):
-            base[0] += sign * push * (two[0] - one[0]) / apart
+        step = push * (two[0] - one[0]) / apart
+        one[0] -= step
+        two[0] += step
     # ... and end a joint space from the carpals.
     shapes = _carpal_shapes(anatomy, lateral).values()
-    spaces = width * (draw_of(anatomy, 4).uniform(-0.03, 0.05, len(bases)) + _SPACES)
+    spaces = width * (draw_of(anatomy, "bases").uniform(-0.03, 0.05, len(bases)) + _SPACES)
     steps = width * np.linspace(-0.15, 0.15, 16)
     along = np.array([[np.cos(base[2]), np.sin(base[2])] for base in bases.values()])
     right = np.stack([along[:, 1], -along[:, 0]], 1)
@@ -227,5 +228,5 @@ def _bases(anatomy: Anatomy, lateral: bool) -> dict[int, tuple[float, float, flo
 
 
 def _rising(values: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What `np.interp` needs to find the place from which on values are above one."""
+    """What `np.interp` needs to find from which place on no value is below a given one."""
     return np.minimum.accumulate(values[::-1])[::-1], places

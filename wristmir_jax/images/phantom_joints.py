@@ -1,8 +1,8 @@
 """Joint spaces between the carpals of a phantom: bones that lie beside each other fit together.
 
 Places and outlines of carpals vary each on its own, so that neighbours would overlap or stand apart
-as they never do. Here every outline is cut, or grown, up to the surface midway between it and its
-neighbours, less half of the joint space.
+as they never do. Here every outline is cut, or grown, up to a surface between it and each of its
+neighbours, less its part of the joint space.
 """
 
 from collections.abc import Iterable
@@ -12,7 +12,8 @@ import numpy as np
 from wristmir_jax.images.phantom_parts import WAVES, Blob
 
 # Two neighbours, by which share of what overlaps the first gives way (a convex head keeps its form
-# and the other bone cups it), and the space between them in shares of the usual one.
+# and the other bone cups it), and the space between them in shares of the usual one: below 0 where
+# bones that are cupped lie behind each other's edges.
 _JOINTS = (
     ("capitate", "lunate", 0.35, -0.5),
     ("capitate", "scaphoid", 0.3, 0.4),
@@ -50,7 +51,8 @@ def interlock(bones: dict[str, Blob], space: float, reach: float) -> dict[str, B
     Args:
         bones: by name; plain blobs with waves, of which hidden ones (`mu_inside` 0) stay.
         space: usual width of a joint space, mm.
-        reach: bones grow towards neighbours nearer than this, mm; 0 only cuts.
+        reach: most that an outline grows towards a neighbour, mm, less the nearer it comes to that;
+            0 only cuts.
     """
     seen = {name: _Outline(blob) for name, blob in bones.items() if blob.mu_inside > 0}
     joints = [joint for joint in _JOINTS if joint[0] in seen and joint[1] in seen]
@@ -74,7 +76,10 @@ def interlock(bones: dict[str, Blob], space: float, reach: float) -> dict[str, B
 
 
 def beyond(bones: Iterable[Blob], points: np.ndarray) -> np.ndarray:
-    """How far points (..., 2) lie outside the nearest bone, about, mm; negative inside one."""
+    """How far points (..., 2) lie outside the nearest bone, about, mm; negative inside one.
+
+    The bones are plain blobs with waves, of which one at least is not hidden.
+    """
     outlines = [_Outline(blob) for blob in bones if blob.mu_inside > 0]
     return np.min([outline.outside(points) for outline in outlines], 0)
 
@@ -84,7 +89,7 @@ class _Outline:
 
     def __init__(self, blob: Blob):
         self.blob = blob
-        self.radius = 1.0 + np.array([getattr(blob, name) for name in WAVES]) @ _WAVES
+        self.radius = wave_radius(_ANGLES, [getattr(blob, name) for name in WAVES])
         self.rise = np.roll(self.radius, -1) - self.radius
         self.center = np.array([blob.center_x, blob.center_y])
         along = np.array([blob.axis_x, blob.axis_y])

@@ -48,7 +48,7 @@ class Tube(NamedTuple):
         origin_x, origin_y, axis_x, axis_y, length, bow: the axis and its curvature (1/mm).
         shaft, flare_left, flare_right, flare_length: half-width of the shaft and what the distal
             end adds.
-        base_flare, base_length: the same at the proximal end.
+        base_flare, base_length: what the proximal end adds, which ends more abruptly.
         depth: half-depth as a share of the half-width.
         cortex_shaft, cortex_end: thickness of the cortical shell.
         marrow_shaft, marrow_end, end_line: density relative to cortex, of marrow and of the zone of

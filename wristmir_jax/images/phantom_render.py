@@ -30,8 +30,9 @@ from wristmir_jax.images.phantom_parts import (
 _TEXTURE = 1024
 # Optical thickness of what scatters on to the film beside the limb.
 _VEIL = 0.10
-# Of the cortex of a shaft, as a share of that at its sides.
-_WALL, _HAND_WALL = 0.8, 0.6
+# Cortex of a shaft in front and behind, as a share of that at its sides: of the forearm, and of
+# bones that cannot break.
+_WALL, _WHOLE_WALL = 0.8, 0.6
 _DRAWN = ("tubes", "blobs", "segments", "strokes")
 
 
@@ -78,7 +79,7 @@ def _tube(x, y, p: Tube, texture, pixel, can_break: bool):
     cortex = p.cortex_shaft + (p.cortex_end - p.cortex_shaft) * jnp.maximum(flare, base)
     outer = _chord(v_centred, half, depth)
     # The walls in front and behind are thinner than those at the sides.
-    wall = _WALL if can_break else _HAND_WALL
+    wall = _WALL if can_break else _WHOLE_WALL
     inner = _chord(v_centred, half - cortex, depth - wall * cortex)
     z = v / p.shaft
     uneven = undulation(v, p.end_frequency, p.end_phase, jnp)

@@ -5,26 +5,30 @@ import numpy as np
 from wristmir_jax.images.phantom_anatomy import Anatomy
 from wristmir_jax.images.phantom_parts import WAVES, Blob
 
+# Each part of a wrist draws by itself; append, never reorder, so that drawings stay as they are.
+_PARTS = ("carpals", "epiphyses", "plates", "hook", "bases", "metacarpals", "joint spaces")
 # Angles at which outlines with waves are measured, radians.
 RING = np.linspace(0.0, 2.0 * np.pi, 72, endpoint=False)
 
 
-def draw_of(anatomy: Anatomy, part: int) -> np.random.Generator:
+def draw_of(anatomy: Anatomy, part: str) -> np.random.Generator:
     """The same draws whenever this part of this wrist is drawn."""
-    return np.random.default_rng([part, *(int(1e6 * (3.0 + v)) for v in anatomy.variation[:4])])
+    return np.random.default_rng(
+        [_PARTS.index(part), *(int(1e6 * (3.0 + v)) for v in anatomy.variation[:4])]
+    )
 
 
 def made_uneven(
-    blob: Blob, draw: np.random.Generator, far_edge: float = 0.0, calm: float = 1.0
+    blob: Blob, draw: np.random.Generator, far_edge: float = 0.0, share: float = 1.0
 ) -> Blob:
-    """The bone with an uneven cortex and inside, by a share `calm` of what carpals have.
+    """The bone as dense as others of its kind, with cortex and inside that vary over it.
 
-    `far_edge` is the most that `Blob.back` is.
+    `share`: of how much those of carpals vary over it. `far_edge`: the most that `Blob.back` is.
     """
     first, second, lean, far = draw.uniform(0.0, 2.0 * np.pi, 4)
     strong, stronger, leaning, off = draw.uniform((0.4, 0.2, 0.15, 0.1), (1.0, 0.7, 0.7, 0.3))
     shell, inside, back = draw.uniform((0.65, 0.8, 0.02), (1.1, 1.6, 1.0))
-    strong, stronger, leaning = calm * strong, calm * stronger, calm * leaning
+    strong, stronger, leaning = share * strong, share * stronger, share * leaning
     return blob._replace(
         mu_rim=blob.mu_rim * shell,
         mu_inside=blob.mu_inside * inside,
@@ -51,5 +55,6 @@ def early(grown: float) -> float:
 
 
 def waves_of(anatomy: Anatomy, view: str, bone: str, most: float = 1.0) -> dict[str, float]:
+    """Waves of a bone's outline; wrists differ by `most` standard deviations' share at most."""
     spread = min(most, 0.4 if view == "lateral" else 0.6)
     return {name: anatomy.value(view, f"{bone}_{name}", spread) for name in WAVES}

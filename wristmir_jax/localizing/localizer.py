@@ -113,7 +113,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Looks:
+class FilmFindings:
     """What all looks at one film say.
 
     Attributes:
@@ -216,7 +216,7 @@ class Localizer:
         """
         return [self.located(looks) for looks in self.look(films)]
 
-    def look(self, films: Sequence[np.ndarray]) -> list[Looks]:
+    def look(self, films: Sequence[np.ndarray]) -> list[FilmFindings]:
         """What the looks at each film say."""
         pixels = [_bytes_of(film) for film in films]
         size = self._size
@@ -242,12 +242,12 @@ class Localizer:
         )
         each = 2 * len(_CLOSE)
         return [
-            Looks(whole, tuple(close[place * each : (place + 1) * each : 2]),
+            FilmFindings(whole, tuple(close[place * each : (place + 1) * each : 2]),
                   tuple(close[place * each + 1 : (place + 1) * each : 2]))
             for place, whole in enumerate(first)
         ]  # fmt: skip
 
-    def confidence(self, looks: Looks) -> np.ndarray:
+    def confidence(self, looks: FilmFindings) -> np.ndarray:
         """(R,) calibrated chance that each region is there and its box right."""
         evidence_RxE = evidence(looks)
         if self._calibration is None:
@@ -255,21 +255,21 @@ class Localizer:
         weights = self._calibration
         return _sigmoid(weights[:, 0] + (weights[:, 1:] * evidence_RxE).sum(axis=1))
 
-    def boxes(self, looks: Looks) -> tuple[np.ndarray, float]:
+    def boxes(self, looks: FilmFindings) -> tuple[np.ndarray, float]:
         """Hulls (R, 4) of all regions, found or not, and the axis in radians."""
         center_Rx2, side_Rx2, axis = self.upright(looks)
         return hulls(center_Rx2, side_Rx2, axis), axis
 
-    def upright(self, looks: Looks) -> tuple[np.ndarray, np.ndarray, float]:
+    def upright(self, looks: FilmFindings) -> tuple[np.ndarray, np.ndarray, float]:
         """Middle (R, 2) and upright sides (R, 2) of all boxes, and the axis in radians."""
-        # The closer looks tell less of where a region ends.
+        # The first pair is the least close, and tells best where a region ends.
         plain, mirrored = looks.plain[0], looks.mirrored[0]
         axis = plain.axis + 0.5 * wrapped(mirrored.axis - plain.axis)
         center_Rx2 = 0.5 * (plain.center_Rx2 + mirrored.center_Rx2)
         side_Rx2 = np.sqrt(plain.side_Rx2 * mirrored.side_Rx2)
         return center_Rx2, side_Rx2, axis
 
-    def located(self, looks: Looks) -> Located:
+    def located(self, looks: FilmFindings) -> Located:
         """What is said of a film after its looks."""
         confidence_R = self.confidence(looks).astype(np.float32)
         boxes_Rx4, axis = self.boxes(looks)
@@ -378,10 +378,10 @@ def _in_film(said: dict[str, np.ndarray], frame: Frame, size: int) -> Finding:
     )
 
 
-def evidence(looks: Looks) -> np.ndarray:
+def evidence(looks: FilmFindings) -> np.ndarray:
     """(R, NUM_EVIDENCE) what speaks for each region: logit of its presence, mean of the close looks
-    and of the whole film; logarithm of how narrow its place is; how well the close looks agree with
-    each other, and with the look at the whole film, as the logit of the overlap of their boxes."""
+    and of the whole film; logarithm of how narrow its place is; how well close looks agree with
+    their mirror images, and with the look at the whole film, as the logit of how boxes overlap."""
     whole, *plain = (
         hulls(look.center_Rx2, look.side_Rx2, 0.0) for look in (looks.whole, *looks.plain)
     )

@@ -75,8 +75,10 @@ def _overlap(first, second) -> float:
 @pytest.mark.parametrize("laterality", ["left", "right"])
 @pytest.mark.parametrize("view", ["pa", "lateral", "oblique"])
 # At 7 the styloid's tip is cartilage still, which nobody can outline.
-@pytest.mark.parametrize(("age", "alike"), [(3.0, 0.8), (7.0, 0.7), (9.0, 0.8), (13.0, 0.8)])
-def test_boxes_are_those_of_the_phantoms(age, alike, view, laterality):
+@pytest.mark.parametrize(
+    ("age", "least", "mean"), [(3.0, 0.7, 0.8), (7.0, 0.65, 0.7), (9.0, 0.7, 0.8), (13.0, 0.7, 0.8)]
+)
+def test_boxes_are_those_of_the_phantoms(age, least, mean, view, laterality):
     overlaps = {region: [] for region in REGION_NAMES}
     for seed in range(4):
         bones, expected = _phantom(age, view, laterality, seed)
@@ -87,7 +89,7 @@ def test_boxes_are_those_of_the_phantoms(age, alike, view, laterality):
                 overlaps[region].append(_overlap(box, wanted))
         assert abs(found.axis_degrees) < 4.0
     for region, values in overlaps.items():
-        assert not values or (min(values) > 0.65 and np.mean(values) > alike), (region, values)
+        assert not values or (min(values) > least and np.mean(values) > mean), (region, values)
 
 
 @pytest.mark.parametrize("turn", [-170.0, -90.0, -30.0, 12.0, 45.0, 90.0, 180.0])
