@@ -136,6 +136,7 @@ def judged(count: int = 400) -> Judged:
         side_N=np.array(["left"] * count),
         found_side_N=np.array(["left"] * count),
         axis_error_N=np.full(count, 3.0),
+        age_N=np.where(np.arange(count) % 2 == 0, 4.0, np.nan),
     )
 
 
@@ -151,8 +152,8 @@ def test_tables_count():
     there = judged().there_NxR.sum(axis=0)
     for name, count in zip(REGION_NAMES, there, strict=True):
         assert any(f"| pa | {name} | {count} | 1.000 | 0.800 |" in line for line in lines)
-    lone = judged().there_NxR[:, :2].all(axis=1) & judged().gone_NxR[:, 2]
-    assert any(f"not ossified yet: {lone.sum()}, refused 1.000" in line for line in lines)
+    young = judged().there_NxR[:, :2].all(axis=1) & judged().gone_NxR[:, 2] & (judged().age_N < 6)
+    assert any(line.endswith(f"{young.sum()}, refused 1.000") for line in lines)
     assert "axis within 10 degrees 1.000" in lines[-1]
     assert any("| 0.5 to 0.6 | 900 |" in line for line in reliability(judged()))
 

@@ -30,6 +30,7 @@ class Judged:
         found_NxR: bool, whether the localiser says where it is.
         view_N, found_view_N, side_N, found_side_N: names in `anatomy`.
         axis_error_N: degrees, NaN where there is no axis.
+        age_N: years, NaN where unknown.
     """
 
     there_NxR: np.ndarray
@@ -43,6 +44,7 @@ class Judged:
     side_N: np.ndarray
     found_side_N: np.ndarray
     axis_error_N: np.ndarray
+    age_N: np.ndarray
 
     @property
     def known_NxR(self) -> np.ndarray:
@@ -66,7 +68,9 @@ def judge(localizer: Localizer, source: Source, indices: Sequence[int]) -> Judge
     rows: dict[str, list] = {name: [] for name in Judged.__dataclass_fields__}
     chunks = [indices[start : start + _TOGETHER] for start in range(0, len(indices), _TOGETHER)]
     for chunk in with_progress(chunks, "judge", len(indices), count=len):
-        films = [film_of(source[index]) for index in chunk]
+        records = [source[index] for index in chunk]
+        rows["age_N"] += [float(record["age_years"]) for record in records]
+        films = [film_of(record) for record in records]
         looks = localizer.look([film["image"] for film in films])
         for film, look in zip(films, looks, strict=True):
             boxes_Rx4, axis = localizer.boxes(look)
@@ -129,10 +133,11 @@ def table(judged: Judged, regions: Sequence[str]) -> list[str]:
         if not ossify_R[index]:
             continue
         scored_N = np.isin(judged.view_N, region(name).scored_views)
-        gone_N = scored_N & others_N & judged.gone_NxR[:, index]
+        young_N = np.array([region(name).absent(age) for age in judged.age_N])
+        gone_N = scored_N & young_N & others_N & judged.gone_NxR[:, index]
         lines.append(
-            f"{name} not there where it is scored and all bones are there, so mostly not "
-            f"ossified yet: {gone_N.sum()}, refused {_share(~judged.found_NxR[gone_N, index])}"
+            f"{name} not ossified yet, the other bones there, in views in which it is scored: "
+            f"{gone_N.sum()}, refused {_share(~judged.found_NxR[gone_N, index])}"
         )
     seen_N = judged.there_NxR.any(axis=1)
     told_N = judged.found_view_N != "unknown"

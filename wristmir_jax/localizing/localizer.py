@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from wristmir_jax.models import parameters
 from wristmir_jax.models.localizer import SIDES, VIEWS
 from wristmir_jax.models.localizer import Localizer as Network
 from wristmir_jax.models.localizer_file import LocalizerFile, read_localizer
+from wristmir_jax.workers import available_cores
 
 # Below this chance of being right a region counts as not found.
 MIN_CONFIDENCE = 0.5
@@ -24,6 +26,7 @@ MIN_CONFIDENCE = 0.5
 _LOOKING = 3
 # Films that are looked at together; one shape, one compilation.
 _BATCH = 16
+_MOST_THREADS = 8
 # Sides of the last looks, over those of the close looks that training draws: closer ones tell
 # better whether a small region is there.
 _CLOSE = (1.0, 0.8)
@@ -186,6 +189,8 @@ class Localizer:
         )
         del shapes
         self._params = jax.device_put(dict(file.parameters))
+        # On a CPU a batch is computed in one thread.
+        self._threads = ThreadPoolExecutor(min(available_cores(), _MOST_THREADS), "localizer")
         self._forward = jax.jit(
             lambda params, image: _outputs(parameters.merge(graph, params)(image / 255))
         )
@@ -315,14 +320,21 @@ class Localizer:
 
     def _findings(self, squares: Sequence[np.ndarray], frames: Sequence[Frame]) -> list[Finding]:
         found: list[Finding] = []
-        for start in range(0, len(squares), _BATCH):
-            part = list(squares[start : start + _BATCH])
-            filled = np.stack(part + [part[-1]] * (_BATCH - len(part)))
-            outputs = jax.device_get(self._forward(self._params, filled))
-            for row in range(len(part)):
+        starts = range(0, len(squares), _BATCH)
+        for start, outputs in zip(
+            starts,
+            self._threads.map(lambda start: self._outputs(squares[start : start + _BATCH]), starts),
+            strict=True,
+        ):
+            for row, frame in enumerate(frames[start : start + _BATCH]):
                 said = {name: values[row] for name, values in outputs.items()}
-                found.append(_in_film(said, frames[start + row], self._size))
+                found.append(_in_film(said, frame, self._size))
         return found
+
+    def _outputs(self, squares: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        """What the network says of one batch, filled up to the one shape that is compiled."""
+        filled = np.stack([*squares, *[squares[-1]] * (_BATCH - len(squares))])
+        return jax.device_get(self._forward(self._params, filled))
 
 
 def parts(height: int, width: int, share: float = _PART, more: int = 0) -> list[Frame]:
