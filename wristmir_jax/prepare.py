@@ -36,6 +36,12 @@ _DISTURBANCE = flags.DEFINE_float(
     0.0,
     "How far phantoms are from tidy films: 0 is tidy, 1 any pose, field and exposure.",
 )
+_EVEN_AGES = flags.DEFINE_float(
+    "even_ages",
+    0.0,
+    "Part of the phantoms' patients, 0 to 1, whose age is any of childhood's alike; the others are "
+    "as old as real patients, few of whom are below 6.",
+)
 _SEED = flags.DEFINE_integer("seed", 0, "Of phantoms and of caption wordings.")
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 128, "Pixels a side of the whole film.")
 _CROP_SIZE = flags.DEFINE_integer("crop_size", 64, "Pixels a side of a region's crop.")
@@ -68,6 +74,7 @@ def main() -> None:
         seed=_SEED.value,
         image_size=_IMAGE_SIZE.value,
         disturbance=_DISTURBANCE.value,
+        even_ages=_EVEN_AGES.value,
     )
     account = prepare(
         source,

@@ -114,6 +114,21 @@ def test_codes_are_as_frequent_as_in_the_table(series):
         assert drawn == pytest.approx(expected, abs=4 * np.sqrt(expected / len(starts)) + 0.004)
 
 
+def test_ages_are_even_where_asked_for_and_real_otherwise(series):
+    real = np.array([patient[0].anatomy.age_years for patient in series])
+    assert 0.05 < np.mean(real < 5.0) < 0.11
+    patients = [next(patient_exams(np.random.default_rng([11, i]), 0.5)) for i in range(2500)]
+    half = np.array([exam.anatomy.age_years for exam in patients])
+    expected = 0.5 * (5.0 - 0.5) / (18.9 - 0.5) + 0.5 * np.mean(real < 5.0)
+    assert np.mean(half < 5.0) == pytest.approx(expected, abs=0.03)
+    codes, as_real = (
+        collections.Counter(exam.codes for exam in exams)
+        for exams in (patients, [patient[0] for patient in series])
+    )
+    commonest = as_real.most_common(1)[0][0]
+    assert codes[commonest] == pytest.approx(as_real[commonest], abs=120)
+
+
 def test_sides_initial_exams_casts_and_wires_are_as_frequent_as_in_the_table(series):
     table = frequencies()
     exams = [exam for patient in series for exam in patient]

@@ -272,3 +272,21 @@ def test_a_disturbance_out_of_range_is_refused(disturbance):
         next(phantom.exams(1, 0, SIZE, disturbance=disturbance))
     with pytest.raises(UserError, match="--disturbance"):
         PhantomSource(1, disturbance=disturbance)
+
+
+@pytest.mark.parametrize("even_ages", [-0.1, 1.1, float("nan")])
+def test_even_ages_out_of_range_are_refused(even_ages):
+    with pytest.raises(UserError, match="even_ages"):
+        next(phantom.exams(1, 0, SIZE, even_ages=even_ages))
+    with pytest.raises(UserError, match="--even_ages"):
+        PhantomSource(1, even_ages=even_ages)
+
+
+def test_even_ages_reach_the_records_and_the_title():
+    source = PhantomSource(12, 7, even_ages=1.0)
+    assert "even ages 1" in source.info.title
+    drawn = [row.age_years for row in source.rows(1, False)]
+    assert drawn == [
+        exam.age_years for exam in phantom.exams(12, 7, SIZE, even_ages=1.0) for _ in exam.views
+    ]
+    assert drawn != [row.age_years for row in PhantomSource(12, 7).rows(1, False)]

@@ -116,6 +116,7 @@ def exams(
     image_size: int = 256,
     batch_size: int = 64,
     disturbance: float = 0.0,
+    even_ages: float = 0.0,
 ) -> Iterator[PhantomExam]:
     """The first `num_exams` exams of an endless series that depends on `seed` alone.
 
@@ -130,9 +131,11 @@ def exams(
         disturbance: how far films are from tidy, 0 to 3. 0: upright, well collimated and exposed.
             1: any pose, field of view, collimation, exposure and processing, casts and metal, and
             about a tenth of the films show no wrist at all. Above: more and stronger.
+        even_ages: 0 to 1, part of the patients whose age is any of 0.5 to 18.9 years alike; the
+            others are as old as those of the real metadata, few of whom are below 6.
 
     Raises:
-        UserError: `image_size` or `disturbance` is out of range.
+        UserError: `image_size`, `disturbance` or `even_ages` is out of range.
     """
     if not SIZES[0] <= image_size <= SIZES[1]:
         raise UserError(
@@ -140,21 +143,23 @@ def exams(
         )
     if not 0.0 <= disturbance <= _MOST_DISTURBANCE:
         raise UserError(f"disturbance {disturbance}: choose 0 (tidy) to {_MOST_DISTURBANCE:g}")
-    plans = itertools.islice(_plans(seed, image_size, disturbance), num_exams)
+    if not 0.0 <= even_ages <= 1.0:
+        raise UserError(f"even_ages {even_ages}: it is a part of all patients, 0 to 1")
+    plans = itertools.islice(_plans(seed, image_size, disturbance, even_ages), num_exams)
     while batch := list(itertools.islice(plans, batch_size)):
         films = _films([scene for plan in batch for scene in plan.scenes], image_size)
         for plan in batch:
             yield _finish(plan, list(itertools.islice(films, len(plan.scenes))))
 
 
-def _plans(seed: int, image_size: int, disturbance: float) -> Iterator[_Plan]:
+def _plans(seed: int, image_size: int, disturbance: float, even_ages: float) -> Iterator[_Plan]:
     for patient in itertools.count():
         if disturbance > 0:
             rng = np.random.default_rng([seed, patient, 3])
             if rng.random() < _OTHER_PATIENTS * min(disturbance, 1.0):
                 yield _other(seed, patient, image_size, disturbance, rng)
                 continue
-        for exam in patient_exams(np.random.default_rng([seed, patient])):
+        for exam in patient_exams(np.random.default_rng([seed, patient]), even_ages):
             # Films have a generator of their own, so that sizes change no exam.
             rng = np.random.default_rng([seed, patient, exam.number, 1])
             if disturbance > 0:

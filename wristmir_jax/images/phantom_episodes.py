@@ -18,7 +18,7 @@ from wristmir_jax.images.phantom_scene import Extras
 
 _VIEW_NAMES = {"1": "pa", "2": "lateral", "3": "oblique"}
 _STYLOID_CODE = "23u-E/7"
-_MOST_YEARS = 18.9
+_LEAST_YEARS, _MOST_YEARS = 0.5, 18.9
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,11 @@ def frequencies() -> dict:
     return json.loads(text)
 
 
-def patient_exams(rng: np.random.Generator) -> Iterator[Exam]:
-    """All exams of one patient in order of time: one or more injuries, each with its follow-ups."""
+def patient_exams(rng: np.random.Generator, even_ages: float = 0.0) -> Iterator[Exam]:
+    """All exams of one patient in order of time: one or more injuries, each with its follow-ups.
+
+    `even_ages`: how likely the first age is any of childhood's alike, and not one of the table's.
+    """
     table = frequencies()
     patients = table["episodes_per_patient"]
     episodes = int(_choose(patients, rng))
@@ -68,7 +71,10 @@ def patient_exams(rng: np.random.Generator) -> Iterator[Exam]:
         pattern = patterns[int(rng.choice(len(patterns), p=weights / weights.sum()))]
         if age is None:
             male = bool(rng.random() < pattern["male"] / pattern["episodes"])
-            age = _sample_age(pattern["ages"], table["age_edges"], rng)
+            if even_ages > 0 and rng.random() < even_ages:
+                age = float(rng.uniform(_LEAST_YEARS, _MOST_YEARS))
+            else:
+                age = _sample_age(pattern["ages"], table["age_edges"], rng)
         else:
             age = min(age + float(rng.exponential(1.0)), _MOST_YEARS)
             if rng.random() < changes_side:
@@ -138,4 +144,4 @@ def _ratio(part_of: list[int]) -> float:
 def _sample_age(counts: list[int], edges: list[int], rng: np.random.Generator) -> float:
     weights = np.array(counts, float)
     bin_ = int(rng.choice(len(counts), p=weights / weights.sum()))
-    return float(np.clip(rng.uniform(edges[bin_], edges[bin_ + 1]), 0.5, _MOST_YEARS))
+    return float(np.clip(rng.uniform(edges[bin_], edges[bin_ + 1]), _LEAST_YEARS, _MOST_YEARS))

@@ -20,6 +20,7 @@ def open_source(
     seed: int = 0,
     image_size: int = 128,
     disturbance: float = 0.0,
+    even_ages: float = 0.0,
 ) -> Source:
     """The source called `name`.
 
@@ -27,7 +28,7 @@ def open_source(
         name: of `NAMES`.
         input_path: its folder; None for phantoms.
         findings, boxes: files to join, for the sources that take them.
-        num_exams, seed, image_size, disturbance: of phantoms.
+        num_exams, seed, image_size, disturbance, even_ages: of phantoms.
 
     Raises:
         UserError: the name is unknown, the input is missing or cannot be read, or a file is given
@@ -42,7 +43,7 @@ def open_source(
     if name == "phantom":
         if input_path:
             raise UserError("--input has no meaning with --source=phantom: leave it out")
-        return PhantomSource(num_exams, seed, image_size, disturbance)
+        return PhantomSource(num_exams, seed, image_size, disturbance, even_ages)
     if not input_path:
         raise UserError(f"--input is missing: --source={name} needs the folder of its files")
     if name == "folder":

@@ -21,11 +21,17 @@ class PhantomSource:
     stored.
 
     Raises:
-        UserError: `num_exams` is below 1 or `disturbance` (see `phantom.exams`) is out of range.
+        UserError: `num_exams` is below 1, or `disturbance` or `even_ages` (see `phantom.exams`) is
+            out of range.
     """
 
     def __init__(
-        self, num_exams: int, seed: int = 0, image_size: int = 128, disturbance: float = 0.0
+        self,
+        num_exams: int,
+        seed: int = 0,
+        image_size: int = 128,
+        disturbance: float = 0.0,
+        even_ages: float = 0.0,
     ):
         if num_exams < 1:
             raise UserError(f"--num_exams={num_exams}: --source=phantom needs at least 1")
@@ -33,13 +39,19 @@ class PhantomSource:
             raise UserError(
                 f"--disturbance={disturbance:g}: choose 0 (tidy films) to {MAX_DISTURBANCE:g}"
             )
+        if not 0.0 <= even_ages <= 1.0:
+            raise UserError(f"--even_ages={even_ages:g}: it is a part of all patients, 0 to 1")
         self._num_exams = num_exams
         self._disturbance = disturbance
+        self._even_ages = even_ages
         self._seed = seed
         self._film_size = min(max(_OVERSAMPLING * image_size, _MIN_FILM), _MAX_FILM)
-        title = "Phantoms (synthetic wrists)"
+        chosen = ""
         if disturbance > 0:
-            title = f"Phantoms (synthetic wrists, disturbance {disturbance:g})"
+            chosen += f", disturbance {disturbance:g}"
+        if even_ages > 0:
+            chosen += f", even ages {even_ages:g}"
+        title = f"Phantoms (synthetic wrists{chosen})"
         self.info = SourceInfo("phantom", title, True, REGION_NAMES)
 
     def rows(self, num_workers: int, progress: bool) -> Iterator[ExamImage | Rejection]:
@@ -47,7 +59,11 @@ class PhantomSource:
         from wristmir_jax.images import phantom
 
         exams = phantom.exams(
-            self._num_exams, self._seed, self._film_size, disturbance=self._disturbance
+            self._num_exams,
+            self._seed,
+            self._film_size,
+            disturbance=self._disturbance,
+            even_ages=self._even_ages,
         )
         for exam in exams:
             findings = exam.findings
