@@ -13,6 +13,7 @@ from tests.end_to_end.commands import refuse, run_tool, start, succeed
 from wristmir_jax.anatomy import REGION_NAMES
 from wristmir_jax.data.sources.fracatlas import COLUMNS
 from wristmir_jax.images import phantom
+from wristmir_jax.models.localizer_file import read_localizer
 
 CONFIG = "configs/localizer.py"
 SMALL = dict(
@@ -61,6 +62,18 @@ def test_a_run_that_was_cut_off_goes_on_as_if_it_was_not(dataset, tmp_path):
     line = refuse("train", config=CONFIG, workdir=tmp_path / "other", config__dataset=dataset,
                   config__pretrained__localizer=whole, **other)  # fmt: skip
     assert "config.pretrained.localizer" in line and "joint=8" in line
+
+    # Both have the same localiser; its file says how sure it may be.
+    files = [tmp_path / f"{workdir.name}.safetensors" for workdir in (whole, parts)]
+    for workdir, file in zip((whole, parts), files, strict=True):
+        done = run_tool("export_localizer", workdir=workdir, dataset=dataset, output=file)
+        assert done.returncode == 0, done.stderr
+        assert "synthetic" in done.stdout and "| confidence |" in done.stdout
+    one, other = map(read_localizer, files)
+    np.testing.assert_array_equal(one.calibration, other.calibration)
+    assert one.calibration is not None
+    for name, value in one.parameters.items():
+        np.testing.assert_array_equal(other.parameters[name], value)
 
 
 def metrics_so_far(workdir) -> int:
